@@ -1,0 +1,214 @@
+//! The composition root: what is built in which order, and how it stops.
+//!
+//! Start: store, engine (a replay of the journal), listener, `ready`. Stop: intake first, so that
+//! nothing is acknowledged that nobody works on; then the engine, which lets runs reach a journal
+//! boundary and closes the store. A second signal ends the process at once: everything needed to go
+//! on is in the journal at any moment.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::Context;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, Token as TokenFile},
+    domain::{
+        action::Catalogue,
+        id::{ClusterName, PlaybookName, ResponseName},
+        inventory::Cluster,
+        rules::Rules,
+    },
+    engine::{Engine, Handle, Settings, clock::Clock},
+    http::{
+        self, Door,
+        auth::{Access, Secret, Token},
+    },
+    store::{Store, open_embedded},
+    targets::{Patient, catalogue::catalogue, patient::patient},
+    telemetry::metrics::Metrics,
+};
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit it was built from, where the build says so.
+pub const REVISION: &str = match option_env!("QUORATE_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// Everything an app is made of; tests put in a store in memory and patients of their own.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// Responses and playbooks.
+    pub rules: Rules,
+    /// The actions there are.
+    pub catalogue: Catalogue,
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// Clusters with their systems.
+    pub clusters: Vec<(Arc<Cluster>, Arc<dyn Patient>)>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl Parts {
+    /// The real ones.
+    pub fn open(config: Config, rules: Rules) -> anyhow::Result<Self> {
+        let store = open_embedded(&config.store, VERSION)?;
+        let clusters = config.clusters.iter();
+        let clusters =
+            clusters.map(|cluster| (cluster.clone(), patient(cluster.clone()))).collect();
+        let (catalogue, clock) = (catalogue(), Clock::start());
+        Ok(Self { config, rules, catalogue, store, clusters, clock })
+    }
+}
+
+/// A started server.
+#[derive(Debug)]
+pub struct App {
+    address: SocketAddr,
+    handle: Handle,
+    door: Arc<Door>,
+    intake: CancellationToken,
+    work: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    working: JoinHandle<()>,
+}
+
+impl App {
+    /// Replays the journal, listens, and logs `ready`.
+    pub async fn start(parts: Parts) -> anyhow::Result<Self> {
+        let Parts { config, rules, catalogue, store, clusters, clock } = parts;
+        let metrics = Arc::new(Metrics::new(VERSION, REVISION));
+        declare(&metrics, &clusters, &rules);
+        metrics.config_loaded(Some(clock.now()));
+        let counts = (clusters.len(), rules.responses.len(), rules.playbooks.len());
+        let settings = Settings {
+            rules,
+            catalogue,
+            watch_every: config.watch.every,
+            watch_concurrent: config.watch.concurrent as usize,
+            runs_concurrent: config.runs_concurrent as usize,
+            retention: config.retention_finished,
+            store_on_patient: is_on_patient(&config),
+            shutdown_grace: config.shutdown_grace,
+        };
+        let door_settings = http::Settings {
+            webhook_bearer: config.webhook.bearer_file.as_deref().map(Secret::open).transpose()?,
+            webhook_body_max: config.webhook.max_body,
+            access: access(&config)?,
+        };
+        let bytes = store.clone();
+        let started = Engine::start(settings, clusters, store, metrics.clone(), clock).await;
+        let (engine, handle) = started.context("the journal could not be replayed")?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let (intake, work) = (CancellationToken::new(), CancellationToken::new());
+        let working = tokio::spawn(engine.run(work.clone()));
+        let bytes = Box::new(move || bytes.bytes());
+        let door = Door::new(handle.clone(), metrics, clock, door_settings, bytes);
+        let router = http::router(door.clone());
+        let serving = tokio::spawn(http::serve(listener, router, intake.clone()));
+        let (clusters, responses, playbooks) = counts;
+        tracing::info!(listen = %address, clusters, responses, playbooks, version = VERSION, "ready");
+        Ok(Self { address, handle, door, intake, work, serving, working })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The way into its engine.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Stops in order.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let Self { door, intake, work, serving, working, .. } = self;
+        intake.cancel();
+        serving.await.context("the server broke")?.context("the server ended")?;
+        door.drained().await;
+        work.cancel();
+        working.await.context("the engine broke")
+    }
+
+    /// Resolves when the engine or the server has ended by itself, which is always a fault.
+    async fn broken(&mut self) -> anyhow::Error {
+        tokio::select! {
+            _ = &mut self.working => anyhow::anyhow!("the engine ended by itself"),
+            _ = &mut self.serving => anyhow::anyhow!("the server ended by itself"),
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(config: Config, rules: Rules) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut app = App::start(Parts::open(config, rules)?).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        error = app.broken() => return Err(error),
+    }
+    tracing::info!("stopping: intake first, then runs at their next journal boundary");
+    tokio::select! {
+        result = app.stop() => result,
+        _ = terminate.recv() => at_once(),
+        _ = interrupt.recv() => at_once(),
+    }
+}
+
+#[expect(clippy::exit, reason = "the second signal ends at once, whatever still runs")]
+fn at_once() -> ! {
+    tracing::warn!("a second signal: ending at once; the journal tells how to go on");
+    std::process::exit(1)
+}
+
+fn declare(metrics: &Metrics, clusters: &[(Arc<Cluster>, Arc<dyn Patient>)], rules: &Rules) {
+    let clusters: Vec<ClusterName> = clusters.iter().map(|(c, _)| c.name.clone()).collect();
+    let responses: Vec<(ResponseName, Vec<PlaybookName>)> = rules
+        .responses
+        .values()
+        .map(|response| {
+            let ladder = response.ladder.iter().map(|rung| rung.playbook.clone());
+            (response.name.clone(), ladder.collect())
+        })
+        .collect();
+    metrics.declare(&clusters, &responses);
+}
+
+/// Without tokens everybody may, but only where nobody but this machine can ask.
+fn access(config: &Config) -> anyhow::Result<Access> {
+    if config.tokens.is_empty() && config.listen.ip().is_loopback() {
+        return Ok(Access::Local);
+    }
+    if config.tokens.is_empty() {
+        tracing::warn!("no api.tokens: beyond loopback nobody can use the API");
+    }
+    let token = |file: &TokenFile| {
+        let secret = Secret::open(&file.file)?;
+        anyhow::Ok(Token { name: file.name.clone(), role: file.role, secret })
+    };
+    Ok(Access::Tokens(config.tokens.iter().map(token).collect::<Result<_, _>>()?))
+}
+
+/// Whether the journal lies in a data directory of a member: it would be moved away with it.
+fn is_on_patient(config: &Config) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let store = real(&config.store);
+    let members = config.clusters.iter().flat_map(|cluster| &cluster.etcd.members);
+    let mut dirs = members.flat_map(|member| [Some(&member.data_dir), member.wal_dir.as_ref()]);
+    dirs.any(|dir| dir.is_some_and(|dir| store.starts_with(real(dir))))
+}

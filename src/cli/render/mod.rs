@@ -1,0 +1,3 @@
+//! What verbs print, as pure functions from values to text.
+
+pub mod diagnostics;

@@ -1,0 +1,287 @@
+//! What makes an alert, what changes it, and what it costs.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn labels(name: &str) -> Labels {
+    Labels::new([("alertname", name), ("cluster", "c1")])
+}
+
+fn fires(starts: i64) -> Incoming {
+    Incoming::new(labels("a"), Some(true), Time(starts), Some(NO_TIME), Time(0))
+}
+
+fn resolves(starts: i64, ends: i64) -> Incoming {
+    Incoming::new(labels("a"), Some(false), Time(starts), Some(Time(ends)), Time(0))
+}
+
+/// Folds deliveries, one per millisecond from 1000 on, and compares what each was.
+#[track_caller]
+fn check(deliveries: Vec<(Incoming, Seen)>, firing: bool) -> Alerts {
+    let mut alerts = Alerts::default();
+    for (now, (incoming, expected)) in (1000..).zip(deliveries) {
+        let (row, text) = (alerts.get(1).map(Alert::to_row), format!("{incoming:?}"));
+        let seen = alerts.observe(incoming, Time(now));
+        assert_eq!(seen, expected, "{text}");
+        if !seen.is_to_write() && seen == Seen::OldNews(1) {
+            assert_eq!(alerts.get(1).map(Alert::to_row), row, "{text}");
+        }
+    }
+    assert_eq!(alerts.get(1).unwrap().firing, firing);
+    assert_eq!(alerts.len(), 1);
+    alerts
+}
+
+const NEW: Seen = Seen::New(1);
+const CHANGED: Seen = Seen::Changed(1);
+const REPEAT: Seen = Seen::Repeat(1);
+const OLD: Seen = Seen::OldNews(1);
+
+/// Real label sets and the fingerprints that Alertmanager sent with them.
+#[test]
+fn fingerprints_are_those_of_alertmanager() {
+    let etcd = |name: &'static str, instance: &'static str, severity: &'static str| {
+        Labels::new([
+            ("alertname", name),
+            ("cluster", "lab"),
+            ("instance", instance),
+            ("job", "etcd"),
+            ("region", "lab1"),
+            ("severity", severity),
+        ])
+    };
+    let node = |node: &'static str| {
+        let name = ("alertname", "KubeNodeNotReady");
+        Labels::new([name, ("cluster", "lab"), ("node", node), ("severity", "warning")])
+    };
+    let kubelet = |node: &'static str| {
+        let name = ("alertname", "kubeletDown");
+        Labels::new([("test", "trunc"), ("severity", "critical"), ("node", node), name])
+    };
+    for (print, labels) in [
+        (0x36f3_6c39_c310_9b06, etcd("etcdInsufficientMembers", "", "critical")),
+        (0x7b1c_666f_d3b6_9111, etcd("etcdNoLeader", "127.0.0.1:25790", "critical")),
+        (0x6556_2c37_360d_84f3, etcd("etcdMembersDown", "127.0.0.1:25800", "warning")),
+        (0xc9b0_134c_b545_ecbc, etcd("etcdMembersDown", "127.0.0.1:25810", "warning")),
+        (0x576e_4112_dd98_3131, node("n0")),
+        (0xa9b3_6edf_3944_1966, node("n1")),
+        (0x570c_f988_a456_a433, node("n2")),
+        (0xbeb8_d1d8_eb3b_3b20, node("n3")),
+        (0xcc75_720f_9ec8_dfe8, kubelet("n0")),
+        (0x8d1b_6f7b_f60b_c8f7, kubelet("n1")),
+    ] {
+        assert_eq!(fingerprint(&labels), print, "{labels}");
+    }
+}
+
+#[test]
+fn a_repeat_writes_nothing() {
+    let alerts = check(vec![(fires(100), NEW), (fires(100), REPEAT), (fires(100), REPEAT)], true);
+    let alert = alerts.get(1).unwrap();
+    assert_eq!((alert.changed_at, alert.seen_at), (Time(1000), Time(1002)));
+}
+
+#[test]
+fn a_resolve_ends_it_and_what_began_no_later_is_old_news() {
+    check(
+        vec![
+            (fires(100), NEW),
+            (resolves(100, 200), CHANGED),
+            (resolves(100, 200), REPEAT),
+            (fires(100), OLD),
+            (fires(200), OLD),
+            (fires(201), CHANGED),
+            (fires(100), OLD),
+            (resolves(100, 200), OLD),
+            (resolves(201, 300), CHANGED),
+        ],
+        false,
+    );
+}
+
+#[test]
+fn a_resolve_without_prior_firing_is_kept_quietly() {
+    let alerts = check(vec![(resolves(100, 200), NEW), (fires(150), OLD)], false);
+    assert_eq!(alerts.get(1).unwrap().ends_at, Some(Time(200)));
+}
+
+#[test]
+fn fire_resolve_fire_goes_on_firing_where_the_resolve_was_never_seen() {
+    let alerts =
+        check(vec![(fires(100), NEW), (fires(500), REPEAT), (resolves(500, 600), CHANGED)], false);
+    assert_eq!(alerts.get(1).unwrap().starts_at, Time(100));
+}
+
+/// Pairs of Prometheus and Alertmanager disagree on the start: the earliest counts, without a write.
+#[test]
+fn of_several_starts_the_earliest_counts() {
+    let alerts = check(vec![(fires(110), NEW), (fires(100), REPEAT), (fires(120), REPEAT)], true);
+    assert_eq!(alerts.get(1).unwrap().starts_at, Time(100));
+}
+
+#[test]
+fn three_senders_may_interleave() {
+    let alerts = check(
+        vec![
+            (fires(100), NEW),
+            (fires(101), REPEAT),
+            (resolves(100, 200), CHANGED),
+            (fires(101), OLD),
+            (fires(300), CHANGED),
+            (resolves(101, 200), OLD),
+            (fires(100), OLD),
+            (fires(301), REPEAT),
+            (resolves(300, 400), CHANGED),
+            (resolves(301, 402), CHANGED),
+            (resolves(300, 400), REPEAT),
+            (fires(402), OLD),
+        ],
+        false,
+    );
+    assert_eq!(alerts.get(1).unwrap().ends_at, Some(Time(402)));
+}
+
+#[test]
+fn the_status_is_the_alerts_own_and_no_end_means_firing() {
+    let read = |status, end: Option<&str>| {
+        let end = end.map(|end| end.parse().unwrap());
+        let incoming = Incoming::new(labels("a"), status, Time(5), end, Time(1_000_000));
+        (incoming.firing, incoming.ends_at)
+    };
+    let (zero, past, future) =
+        (Some("0001-01-01T00:00:00Z"), Some("1970-01-01T00:00:01Z"), Some("1971-01-01T00:00:00Z"));
+    assert_eq!(read(None, None), (true, None));
+    assert_eq!(read(None, zero), (true, None));
+    assert_eq!(read(None, future), (true, None));
+    assert_eq!(read(None, past), (false, Some(Time(1000))));
+    assert_eq!(read(Some(true), zero), (true, None));
+    assert_eq!(read(Some(false), past), (false, Some(Time(1000))));
+    assert_eq!(read(Some(false), zero), (false, Some(Time(1_000_000))));
+}
+
+fn listed(name: &str, starts: i64, silenced: bool) -> Incoming {
+    let incoming = Incoming::new(labels(name), None, Time(starts), None, Time(0));
+    Incoming { silenced: Some(silenced), ..incoming }
+}
+
+#[test]
+fn a_list_settles_what_fires_and_what_is_silenced() {
+    let mut alerts = Alerts::default();
+    for name in ["a", "gone", "other", "late"] {
+        alerts.observe(Incoming { labels: labels(name), ..fires(100) }, Time(1000));
+    }
+    alerts.observe(Incoming { labels: labels("late"), ..fires(100) }, Time(2001));
+    let list = || [listed("a", 100, true), listed("lacking", 50, false)];
+    let scope = |alert: &Alert| alert.labels.get("alertname") != "other";
+    let changes = alerts.reconcile(list(), scope, Time(2000), Time(2002));
+    assert_eq!(changes, [Seen::Changed(1), Seen::New(5), Seen::Changed(2)]);
+    let firing: Vec<_> = [1, 2, 3, 4, 5].map(|id| alerts.get(id).unwrap().firing).into();
+    assert_eq!(firing, [true, false, true, true, true]);
+    assert!(alerts.get(1).unwrap().silenced);
+    assert!(alerts.reconcile(list(), |_| false, Time(3000), Time(3001)).is_empty());
+    assert_eq!(alerts.observe(fires(100), Time(4000)), REPEAT);
+    assert!(alerts.get(1).unwrap().silenced, "a webhook does not say");
+}
+
+/// An Alertmanager that restarts forgets its alerts; what fires again with the old start is news.
+#[test]
+fn what_a_list_lacked_may_fire_again_with_the_same_start() {
+    let mut alerts = Alerts::default();
+    alerts.observe(fires(100), Time(1000));
+    assert_eq!(alerts.reconcile([], |_| true, Time(2000), Time(2001)), [CHANGED]);
+    assert_eq!(alerts.observe(fires(100), Time(3000)), CHANGED);
+}
+
+#[test]
+fn a_list_overrules_a_resolve_that_is_older_than_it() {
+    let mut alerts = Alerts::default();
+    alerts.observe(fires(100), Time(1000));
+    alerts.observe(resolves(100, 200), Time(2000));
+    let list = || [listed("a", 100, false)];
+    assert!(alerts.reconcile(list(), |_| true, Time(1999), Time(2001)).is_empty());
+    assert_eq!(alerts.reconcile(list(), |_| true, Time(2500), Time(2501)), [CHANGED]);
+    assert_eq!(alerts.observe(fires(100), Time(3000)), REPEAT);
+}
+
+#[test]
+fn old_alerts_are_forgotten() {
+    let mut alerts = Alerts::default();
+    alerts.observe(fires(100), Time(1000));
+    alerts.observe(Incoming { labels: labels("b"), ..resolves(100, 200) }, Time(1000));
+    assert!(alerts.expire(Time(1010), Duration::from_millis(10)).is_empty());
+    alerts.observe(fires(100), Time(1005));
+    alerts.observe(Incoming { labels: labels("b"), ..resolves(100, 200) }, Time(1005));
+    assert_eq!(alerts.expire(Time(1011), Duration::from_millis(10)), [2]);
+    assert_eq!((alerts.get(2), alerts.len()), (None, 1));
+    assert_eq!(alerts.expire(Time(1016), Duration::from_millis(10)), [1]);
+    assert!(alerts.is_empty());
+}
+
+#[test]
+fn rows_read_back_and_numbers_go_on() {
+    let mut alerts = Alerts::default();
+    for incoming in [fires(100), resolves(100, 200)] {
+        alerts.observe(incoming, Time(1000));
+    }
+    let new = labels("n");
+    let labels = Labels::new([("alertname", "x\n\"'$(reboot)"), ("größe", "../é")]);
+    alerts.observe(Incoming { labels, silenced: Some(true), ..fires(7) }, Time(1001));
+    let rows: Vec<_> = alerts.iter().map(|alert| (alert.id, alert.to_row())).collect();
+    let read = |(id, row): &(i64, Vec<u8>)| Alert::from_row(*id, row, Time(9000)).unwrap();
+    let mut back = Alerts::load(rows.iter().map(read));
+    for alert in alerts.iter() {
+        let expected = Alert { seen_at: Time(9000), ..alert.clone() };
+        assert_eq!(back.get(alert.id), Some(&expected));
+        assert_eq!(back.find(&alert.labels).unwrap().id, alert.id);
+        assert_eq!(back.by_fingerprint(alert.fingerprint).count(), 1);
+    }
+    assert_eq!(back.observe(Incoming { labels: new, ..fires(1) }, Time(1)), Seen::New(3));
+    assert!(Alert::from_row(4, b"{}", Time(0)).is_err());
+}
+
+/// An alert costs at most 600 bytes at 7 labels, so 100,000 stay far below 120 MB.
+#[test]
+fn an_alert_of_seven_labels_takes_at_most_600_bytes() {
+    let labels = Labels::new([
+        ("alertname", "etcdInsufficientMembers"),
+        ("cluster", "prod-eu-central-1"),
+        ("instance", "10.20.30.40:2379"),
+        ("job", "kube-etcd"),
+        ("namespace", "kube-system"),
+        ("prometheus", "monitoring/k8s"),
+        ("severity", "critical"),
+    ]);
+    assert_eq!(labels.len(), 7);
+    let text: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // Two shared blocks of labels: their counters, what the allocator adds, the text, the ends.
+    let heap = 2 * (16 + 16) + text + labels.len() * 2 * size_of::<u32>();
+    // Entries of both maps; nodes of a B-tree are at worst half full.
+    let entries = size_of::<((u64, i64), Alert)>() + size_of::<(i64, u64)>();
+    let bytes = heap + entries * 2;
+    assert!(bytes <= 600, "{bytes} bytes: {heap} labels, {entries} entries");
+}
+
+proptest! {
+    /// In whatever order and how often deliveries come, there is one alert, a second delivery of
+    /// the same writes nothing, and nothing that is to be kept changes without a write.
+    #[test]
+    fn no_order_of_deliveries_loses_or_doubles_an_alert(
+        deliveries in prop::collection::vec((0..20_i64, prop::option::of(0..10_i64)), 1..40)
+    ) {
+        let mut alerts = Alerts::default();
+        for (now, (start, lasted)) in (1000..).zip(deliveries) {
+            let incoming = lasted.map_or_else(|| fires(start), |lasted| resolves(start, start + lasted));
+            let before = alerts.get(1).map(|alert| (alert.firing, alert.ends_at, alert.changed_at));
+            let seen = alerts.observe(incoming.clone(), Time(now));
+            let alert = alerts.get(1).unwrap();
+            let after = (alert.firing, alert.ends_at, alert.changed_at);
+            prop_assert_eq!(before == Some(after), !seen.is_to_write());
+            prop_assert!(!alert.firing || alert.ends_at.is_none_or(|end| alert.starts_at > end));
+            prop_assert!(!alerts.observe(incoming, Time(now)).is_to_write());
+        }
+        prop_assert_eq!(alerts.len(), 1);
+    }
+}

@@ -1,0 +1,6 @@
+//! Playbooks: model, parse, plan.
+
+pub mod arguments;
+pub mod model;
+pub mod parse;
+pub mod plan;

@@ -1,0 +1,290 @@
+//! The runner: does the one thing a run's walk asks for, journals it, asks again.
+//!
+//! It keeps no state of its own: every turn starts from the run as the loop has it, so a run that
+//! somebody else changed (an approval, a cancel) is noticed before the next effect, and a resumed
+//! run takes the same turns as one that was never interrupted. Order within a turn: append, act,
+//! append.
+
+mod approve;
+mod commands;
+mod entry;
+mod loss;
+mod readings;
+mod step;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{approve::evidence_lines, commands::commands};
+use super::{
+    Settings, clock::Clock, event::AppendError, handle::Handle, intake::chain,
+    state::stored_playbook,
+};
+use crate::{
+    domain::{
+        action::{ErrorKind, Failure},
+        id::{ClusterName, RunId},
+        inventory::Cluster,
+        playbook::model::Playbook,
+        record::Record,
+        run::{
+            event::{Outcome, RunEvent, RunRecord},
+            next::{self, Next, VERIFY_TIMEOUT},
+            state::Run,
+        },
+        time::Time,
+    },
+    targets::Patient,
+    telemetry::metrics::Metrics,
+};
+
+/// Everything a runner needs.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The run.
+    pub run: RunId,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// The cluster's inventory entry.
+    pub inventory: Arc<Cluster>,
+    /// The cluster's systems.
+    pub patient: Arc<dyn Patient>,
+    /// The way into the loop.
+    pub handle: Handle,
+    /// The engine's clock.
+    pub clock: Clock,
+    /// What the engine was started with.
+    pub settings: Arc<Settings>,
+    /// Where steps are counted.
+    pub metrics: Arc<Metrics>,
+    /// Rings when somebody else changed the run.
+    pub wake: Arc<Notify>,
+    /// A permit for each turn, so that not all clusters are worked on at once.
+    pub running: Arc<Semaphore>,
+    /// Ends the runner at the next journal boundary.
+    pub cancel: CancellationToken,
+}
+
+/// Why a turn could not be taken.
+#[derive(Debug)]
+enum Halt {
+    /// Look at the run again.
+    Again,
+    /// The journal or the engine is gone: leave the run as it is journalled.
+    Stop,
+}
+
+impl From<AppendError> for Halt {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Stale => Self::Again,
+            AppendError::Store(_) | AppendError::Stopped => {
+                tracing::error!(error = %chain(&error), "the run stops at its last journalled record");
+                Self::Stop
+            }
+        }
+    }
+}
+
+/// What a turn leads to.
+type Turn = Result<(), Halt>;
+
+/// How long a stopped run waits before it looks at a journal that did not take a record.
+const JOURNAL_RETRY: Duration = Duration::from_secs(5);
+
+/// Works on a run until it rests.
+pub async fn drive(context: Context) {
+    let mut runner = Runner { context, checked_until: None, readings: readings::Cache::default() };
+    let mut stored: Option<Arc<Playbook>> = None; // the plan of a run never changes
+    while !runner.context.cancel.is_cancelled() {
+        let Some(run) = runner.load().await else { return };
+        if stored.is_none() {
+            stored = stored_playbook(&runner.context.settings, &run.plan);
+        }
+        let Some(playbook) = &stored else {
+            let why = "the stored plan cannot be read by this version of quorate: start the version \
+                       that wrote it, or abandon the run";
+            if runner
+                .record(&run, vec![RunEvent::RunParked { why: why.into(), armed: Vec::new() }])
+                .await
+                .is_err()
+            {
+                return;
+            }
+            continue;
+        };
+        let checked = runner.checked_until.take();
+        let what = next::next(&run, playbook, checked.as_deref());
+        if matches!(what, Next::Rest) {
+            return;
+        }
+        // who waits for a person works on nothing
+        let _permit = match &what {
+            Next::Await(..) => None,
+            _ => runner.context.running.clone().acquire_owned().await.ok(),
+        };
+        match runner.turn(&run, playbook, what).await {
+            Ok(()) | Err(Halt::Again) => {}
+            Err(Halt::Stop) => {
+                // the journal may take records again later; until then nothing is done
+                tokio::select! {
+                    () = tokio::time::sleep(JOURNAL_RETRY) => {}
+                    () = runner.context.cancel.cancelled() => {}
+                }
+            }
+        }
+    }
+}
+
+struct Runner {
+    context: Context,
+    checked_until: Option<String>,
+    readings: readings::Cache,
+}
+
+impl Runner {
+    async fn load(&self) -> Option<Run> {
+        let id = self.context.run;
+        let run = self
+            .context
+            .handle
+            .read(move |state| state.cluster_of_run(id)?.state.runs.get(&id).cloned());
+        run.await?
+    }
+
+    fn now(&self) -> Time {
+        self.context.clock.now()
+    }
+
+    /// Journals events that are decided upon this run as it was seen; stale if it changed.
+    async fn record(&self, run: &Run, events: Vec<RunEvent>) -> Turn {
+        self.append(Some(run.version), events).await
+    }
+
+    /// Journals what has happened, whatever else did meanwhile.
+    async fn report(&self, events: Vec<RunEvent>) -> Turn {
+        self.append(None, events).await
+    }
+
+    async fn append(&self, version: Option<u64>, events: Vec<RunEvent>) -> Turn {
+        let run = self.context.run;
+        let records = events.into_iter().map(|event| Record::Run(RunRecord { run, event }));
+        let (handle, cluster) = (&self.context.handle, &self.context.cluster);
+        Ok(handle.append(cluster, run, version, records.collect()).await?)
+    }
+
+    /// One turn. Boxed parts keep the future small: a run lives for hours.
+    async fn turn(&mut self, run: &Run, playbook: &Playbook, what: Next<'_>) -> Turn {
+        match what {
+            Next::Rest => Ok(()),
+            Next::Start(at) => {
+                if let Some(failure) = self.out_of_time(run, playbook) {
+                    return self.fail_unstarted(run, &at, failure).await;
+                }
+                Box::pin(self.start(run, playbook, at)).await
+            }
+            Next::Retry(at, not_before) => {
+                if self.pause_until(not_before).await {
+                    Box::pin(self.start(run, playbook, at)).await?;
+                }
+                Ok(())
+            }
+            Next::Resolve(at) => Box::pin(self.resolve(run, playbook, at)).await,
+            Next::Expand(at) => Box::pin(self.expand(run, playbook, at)).await,
+            Next::Until(at, until, item) => {
+                Box::pin(self.until(run, playbook, at, until, item)).await
+            }
+            Next::Await(_, until) => self.await_answer(run, until).await,
+            Next::Entry(key, at, entry) => {
+                Box::pin(self.entry(run, playbook, key, at, entry, false)).await
+            }
+            Next::ResolveEntry(key, at, entry) => {
+                Box::pin(self.entry(run, playbook, key, at, entry, true)).await
+            }
+            Next::Unwind(outcome, failure) => self.unwind(run, outcome, failure).await,
+            Next::Park(failure) => self.park(run, playbook, &failure.message).await,
+            Next::Verify(verify) => Box::pin(self.verify(run, playbook, verify)).await,
+            Next::Finish(outcome, failure) => {
+                tracing::info!(run.id = %run.id, cluster = %self.context.cluster,
+                    outcome = outcome.label(), "run ended{}",
+                    failure.as_ref().map_or(String::new(), |f| format!(": {}", f.message)));
+                self.record(run, vec![RunEvent::RunFinished { outcome, failure }]).await
+            }
+        }
+    }
+
+    /// The run's own limit; after the point of no return it only ends what has not begun.
+    fn out_of_time(&self, run: &Run, playbook: &Playbook) -> Option<Failure> {
+        let worked = run.worked(self.now());
+        let limit = playbook.timeout;
+        (worked > limit).then(|| {
+            let limit = crate::domain::time::format_duration(limit);
+            Failure::new(ErrorKind::Timeout, format!("the run worked for longer than {limit}"))
+        })
+    }
+
+    /// Waits, unless somebody changes the run or quorate stops. `true`: the time has come.
+    async fn pause_until(&self, until: Time) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep_until(self.context.clock.instant(until)) => true,
+            () = self.context.wake.notified() => false,
+            () = self.context.cancel.cancelled() => false,
+        }
+    }
+
+    /// Goes back. Where quorum is there again, the failure is only how that was noticed.
+    async fn unwind(&mut self, run: &Run, outcome: Outcome, failure: Failure) -> Turn {
+        let is_back = outcome == Outcome::Undone && failure.kind != ErrorKind::Denied && {
+            let look = self.look(run, Duration::from_secs(5)).await;
+            look.is_some_and(|look| {
+                use crate::domain::verdict::Quorum;
+                matches!(look.judgement.quorum, Quorum::Healthy | Quorum::Degraded { .. })
+            })
+        };
+        let outcome = if is_back { Outcome::Cancelled } else { outcome };
+        tracing::warn!(run.id = %run.id, cluster = %self.context.cluster, outcome = outcome.label(),
+            "taking back what was done: {}", failure.message);
+        self.record(run, vec![RunEvent::UnwindStarted { outcome, failure, undo: true }]).await
+    }
+
+    /// Stops for a person, and says what was done, what is uncertain, and what is armed.
+    async fn park(&mut self, run: &Run, playbook: &Playbook, why: &str) -> Turn {
+        let armed = next::armed(run, playbook);
+        let help = format!(
+            "{why}. Look at it, then `quorate resume {0} --reason …` to try again, or \
+             `quorate abandon {0} --reason …` to give it up.",
+            run.id
+        );
+        tracing::error!(run.id = %run.id, cluster = %self.context.cluster, armed = armed.join("; "),
+            "run parked: {help}");
+        self.record(run, vec![RunEvent::RunParked { why: help, armed }]).await
+    }
+
+    async fn verify(
+        &mut self,
+        run: &Run,
+        playbook: &Playbook,
+        verify: &crate::domain::expr::Expr,
+    ) -> Turn {
+        let until = self.now().after(VERIFY_TIMEOUT);
+        let mut missing = String::new();
+        while self.now() < until {
+            match self.truth(run, playbook, "", &Vec::new(), verify, Duration::ZERO).await {
+                Ok(true) => return self.record(run, vec![RunEvent::Verified]).await,
+                Ok(false) => "it is false".clone_into(&mut missing),
+                Err(stop) => missing = super::variables::missing(&stop),
+            }
+            if !self.pause_until(self.now().after(Duration::from_millis(500))).await {
+                return Err(Halt::Again);
+            }
+        }
+        let why =
+            format!("`verify` did not come true within 60 s ({missing}): {}", verify.source());
+        if run.past_return.is_some() {
+            return self.park(run, playbook, &why).await;
+        }
+        self.unwind(run, Outcome::Undone, Failure::new(ErrorKind::Timeout, why)).await
+    }
+}

@@ -1,0 +1,133 @@
+//! What a run's expressions see: the run itself, and the patient as it is now.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::Runner;
+use crate::{
+    domain::{
+        expr::{Expr, Stop, Template, Value},
+        playbook::model::{Arg, Playbook},
+        run::{next::Scope, state::Run, values},
+        world::{self, Roots},
+    },
+    engine::{looks, state::Look, variables},
+    targets::Depth,
+};
+
+/// Oldest reading an expression outside of a `wait` may see.
+pub(super) const AGE_MAX: Duration = Duration::from_secs(5);
+
+/// The last look of this run.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    look: Option<(Instant, Arc<Look>)>,
+}
+
+impl Cache {
+    /// After an effect nothing that was read before counts.
+    pub(super) fn forget(&mut self) {
+        self.look = None;
+    }
+}
+
+impl Runner {
+    /// A look that is no older than `age_max`, judged with what this run holds.
+    pub(super) async fn look(&mut self, run: &Run, age_max: Duration) -> Option<Arc<Look>> {
+        if let Some((at, look)) = &self.readings.look
+            && at.elapsed() <= age_max
+            && age_max > Duration::ZERO
+        {
+            return Some(look.clone());
+        }
+        let clock = self.context.clock;
+        let now = move || clock.now();
+        let asked = Instant::now();
+        // past the point of no return it waits for members it started itself
+        let depth = if run.past_return.is_some() { Depth::Brisk } else { Depth::Full };
+        let evidence = self.context.patient.assess(depth, &now).await;
+        let (name, held) = (self.context.cluster.clone(), run.held.clone());
+        let look = self.context.handle.read(move |state| {
+            let watched = state.clusters.get(&name)?;
+            Some(Arc::new(looks::judge_held(watched, evidence, &held, state.now())))
+        });
+        let look = look.await??;
+        self.readings.look = Some((asked, look.clone()));
+        Some(look)
+    }
+
+    /// The variables at a place. The patient is read only where the text names it.
+    pub(super) async fn roots(
+        &mut self,
+        run: &Run,
+        playbook: &Playbook,
+        prefix: &str,
+        scope: &Scope,
+        source: &str,
+        age_max: Duration,
+    ) -> Roots {
+        let mut values = values::names(run, playbook, prefix, scope);
+        values.insert("cluster".into(), world::cluster_value(&self.context.inventory));
+        if (source.contains("etcd.") || source.contains("hosts["))
+            && let Some(look) = self.look(run, age_max).await
+        {
+            variables::add_look(&mut values, &look);
+        }
+        Roots { values, cluster: self.context.inventory.clone(), now: self.now() }
+    }
+
+    /// Whether a condition holds.
+    pub(super) async fn truth(
+        &mut self,
+        run: &Run,
+        playbook: &Playbook,
+        prefix: &str,
+        scope: &Scope,
+        condition: &Expr,
+        age_max: Duration,
+    ) -> Result<bool, Stop> {
+        let source = condition.source().to_owned();
+        let roots = self.roots(run, playbook, prefix, scope, &source, age_max).await;
+        condition.truth(&roots)
+    }
+
+    /// Fills arguments in; `extra` are further names (`self`).
+    pub(super) async fn fill(
+        &mut self,
+        run: &Run,
+        playbook: &Playbook,
+        prefix: &str,
+        scope: &Scope,
+        args: &BTreeMap<String, Arg>,
+        extra: &[(&str, Value)],
+    ) -> Result<BTreeMap<String, Value>, Stop> {
+        let source: String = args.values().map(sources).collect();
+        let mut roots = self.roots(run, playbook, prefix, scope, &source, AGE_MAX).await;
+        roots.values.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        args.iter().map(|(name, arg)| Ok((name.clone(), arg.fill(&roots)?))).collect()
+    }
+
+    /// Fills one template in.
+    pub(super) async fn text(
+        &mut self,
+        run: &Run,
+        playbook: &Playbook,
+        prefix: &str,
+        scope: &Scope,
+        template: &Template,
+    ) -> Result<Value, Stop> {
+        let source = template.source().to_owned();
+        let roots = self.roots(run, playbook, prefix, scope, &source, AGE_MAX).await;
+        template.fill(&roots)
+    }
+}
+
+fn sources(arg: &Arg) -> String {
+    match arg {
+        Arg::Template(template) => format!("{} ", template.source()),
+        Arg::Literal(_) => String::new(),
+        Arg::List(items) => items.iter().map(sources).collect(),
+        Arg::Map(fields) => fields.values().map(sources).collect(),
+    }
+}

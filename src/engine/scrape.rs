@@ -1,0 +1,95 @@
+//! Current counts for `/metrics`, read from the state when somebody asks: a gauge cannot drift.
+
+use std::collections::BTreeMap;
+
+use super::state::State;
+use crate::{
+    domain::{run::event::Outcome, time::Time},
+    telemetry::metrics::Scrape,
+};
+
+impl State {
+    /// What there is right now.
+    pub fn scrape(&self, store_bytes: u64) -> Scrape {
+        let now = self.now();
+        let mut scrape = Scrape {
+            alerts_active: self.alerts.iter().filter(|alert| alert.firing).count() as u64,
+            last_alert: self.last_alert_at,
+            store_bytes,
+            store_owned_clusters: self.clusters.len() as u64,
+            ..Scrape::default()
+        };
+        let mut incidents = BTreeMap::<_, u64>::new();
+        let mut runs = BTreeMap::<_, u64>::new();
+        for (name, watched) in &self.clusters {
+            for incident in watched.state.incidents.values() {
+                let response = incident.subject.response.clone();
+                *incidents.entry((response, incident.phase())).or_default() += 1;
+            }
+            for run in watched.state.runs.values() {
+                *runs.entry(run.state()).or_default() += 1;
+            }
+            if let Some(look) = &watched.look {
+                scrape.cluster_verdict.push((name.clone(), "etcd", look.judgement.quorum.label()));
+            }
+            self.scrape_losses(name, &mut scrape);
+            self.scrape_ledgers(name, now, &mut scrape);
+        }
+        let incidents = incidents.into_iter();
+        scrape.incidents_open =
+            incidents.map(|((response, phase), count)| (response, phase, count)).collect();
+        scrape.runs_in_state = runs.into_iter().collect();
+        scrape
+    }
+
+    fn scrape_losses(&self, name: &crate::domain::id::ClusterName, scrape: &mut Scrape) {
+        let Some(watched) = self.clusters.get(name) else { return };
+        let losses = &watched.state.losses;
+        if !losses.is_empty() {
+            scrape.data_loss_events.push((name.clone(), losses.len() as u64));
+        }
+        let open = losses.values().filter(|loss| loss.is_open());
+        let bounds = open.fold(None, |sum: Option<(u64, u64)>, loss| {
+            let (lower, upper) = sum.unwrap_or_default();
+            Some((lower + loss.lower, upper + loss.upper.unwrap_or(loss.lower)))
+        });
+        if let Some((lower, upper)) = bounds {
+            scrape.data_loss_possible.push(name.clone());
+            scrape.data_loss_revisions.push((name.clone(), "lower", lower));
+            scrape.data_loss_revisions.push((name.clone(), "upper", upper));
+        }
+    }
+
+    fn scrape_ledgers(
+        &self,
+        name: &crate::domain::id::ClusterName,
+        now: Time,
+        scrape: &mut Scrape,
+    ) {
+        let Some(watched) = self.clusters.get(name) else { return };
+        let mut attempts = BTreeMap::<_, u64>::new();
+        for (subject, ledger) in &watched.state.ledgers {
+            for ((playbook, outcome), count) in &ledger.total {
+                *attempts.entry((playbook.clone(), *outcome)).or_default() += count;
+            }
+            let response = self.response(&subject.response);
+            let until = response.and_then(|r| ledger.backoff_until(&r.guards.backoff));
+            if let Some(until) = until.filter(|until| *until > now) {
+                scrape.backoff_until.push((name.clone(), subject.response.clone(), until));
+            }
+        }
+        let rows = attempts.into_iter();
+        scrape.repair_attempts.extend(rows.map(|((playbook, outcome), count)| {
+            (name.clone(), playbook, Outcome::label(outcome), count)
+        }));
+        for incident in watched.state.open_incidents() {
+            let Some(response) = self.response(&incident.subject.response) else { continue };
+            if incident.confirmed_at.is_none()
+                && let Some(due) = incident.confirming.due(&response.grace)
+            {
+                let left = due.since(now);
+                scrape.grace_remaining.push((name.clone(), response.name.clone(), left));
+            }
+        }
+    }
+}

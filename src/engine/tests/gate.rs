@@ -1,0 +1,195 @@
+//! Where a test stops the world: right after the n-th commit to the journal, as a kill would.
+//!
+//! From then on nothing becomes durable and no effect begins; the test then drops the engine and
+//! starts another one on what is left.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+
+use crate::{
+    domain::{
+        action::{Call, Done, Failure, Probed},
+        evidence::Evidence,
+        expr::Value,
+        time::Time,
+    },
+    store::{
+        AlertRow, Batch, Entry, MemoryStore, ObservedRow, Pending, Store, StoreError, StreamHead,
+        StreamName,
+    },
+    targets::{AlertState, Depth, Patient, fake::FakePatient},
+};
+
+/// When the world stops.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    seen: AtomicUsize,
+    last: AtomicUsize,
+    effects_too: AtomicBool,
+    shut: AtomicBool,
+    bell: Notify,
+}
+
+impl Gate {
+    /// Shuts after this many more commits to the journal; `effects_too`: what these allowed to
+    /// begin does not begin any more.
+    pub(super) fn shut_after(&self, commits: usize, effects_too: bool) {
+        self.effects_too.store(effects_too, Ordering::SeqCst);
+        self.last.store(self.seen() + commits, Ordering::SeqCst);
+    }
+
+    /// Commits to the journal so far.
+    pub(super) fn seen(&self) -> usize {
+        self.seen.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is shut.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it shuts.
+    pub(super) async fn shuts(&self) {
+        while !self.is_shut() {
+            self.bell.notified().await;
+        }
+    }
+
+    async fn pass(&self) {
+        if self.is_shut() && self.effects_too.load(Ordering::SeqCst) {
+            futures::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A store that stops at the gate.
+#[derive(Debug)]
+pub(super) struct GatedStore(pub(super) Arc<MemoryStore>, pub(super) Arc<Gate>);
+
+impl Store for GatedStore {
+    fn commit(&self, batch: Batch) -> Pending {
+        let counts = !batch.appends.is_empty();
+        let pending = self.0.commit(batch);
+        if counts && !self.1.is_shut() {
+            let seen = self.1.seen.fetch_add(1, Ordering::SeqCst) + 1;
+            if seen == self.1.last.load(Ordering::SeqCst) {
+                self.0.hold();
+                self.1.shut.store(true, Ordering::SeqCst);
+                self.1.bell.notify_one();
+            }
+        }
+        pending
+    }
+
+    fn read(&self, stream: &StreamName, n: u64) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.0.read(stream, n)
+    }
+
+    fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
+        self.0.streams()
+    }
+
+    fn compact(
+        &self,
+        stream: &StreamName,
+        upto: u64,
+        snapshot: Option<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.0.compact(stream, upto, snapshot)
+    }
+
+    fn drop_entries(
+        &self,
+        stream: &StreamName,
+        ns: Vec<u64>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.0.drop_entries(stream, ns)
+    }
+
+    fn alerts(&self) -> BoxFuture<'_, Result<Vec<AlertRow>, StoreError>> {
+        self.0.alerts()
+    }
+
+    fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>> {
+        self.0.observed()
+    }
+
+    fn heal(&self) {
+        self.0.heal();
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    fn written_by(&self) -> Option<String> {
+        self.0.written_by()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
+    }
+}
+
+/// A patient whose effects stop at the gate.
+#[derive(Clone)]
+pub(super) struct GatedPatient(pub(super) FakePatient, pub(super) Arc<Gate>);
+
+impl fmt::Debug for GatedPatient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatedPatient").finish_non_exhaustive()
+    }
+}
+
+impl Patient for GatedPatient {
+    fn assess<'a>(
+        &'a self,
+        depth: Depth,
+        now: &'a (dyn Fn() -> Time + Send + Sync),
+    ) -> BoxFuture<'a, Evidence> {
+        self.0.assess(depth, now)
+    }
+
+    fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Value, Failure>> {
+        self.0.before(call)
+    }
+
+    fn act<'a>(
+        &'a self,
+        call: &'a Call,
+        before: &'a Value,
+    ) -> BoxFuture<'a, Result<Done, Failure>> {
+        Box::pin(async move {
+            self.1.pass().await;
+            self.0.act(call, before).await
+        })
+    }
+
+    fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed> {
+        self.0.probe(call, before)
+    }
+
+    fn commands(&self, call: &Call) -> Vec<String> {
+        self.0.commands(call)
+    }
+
+    fn revision_max(&self, from: Time, until: Time) -> BoxFuture<'_, Option<i64>> {
+        self.0.revision_max(from, until)
+    }
+
+    fn tools(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.0.tools()
+    }
+
+    fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>> {
+        self.0.alerts()
+    }
+}

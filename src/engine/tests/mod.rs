@@ -1,0 +1,13 @@
+//! The engine on modelled targets, a memory store and a paused clock.
+
+mod bed;
+mod durable;
+mod gate;
+mod golden;
+mod grace;
+mod guards;
+mod laws;
+mod path;
+mod people;
+mod simulation;
+mod walk;

@@ -1,0 +1,183 @@
+//! Timelines with a person in them: yes, no, no answer, and runs that wait for one.
+
+use super::bed::{Bed, QUORUM, said, three};
+use crate::{
+    domain::{
+        action::ErrorKind,
+        incident::Closed,
+        inventory::Mode,
+        ledger::Ledger,
+        run::{event::Outcome, state::Run},
+    },
+    engine::commands::{Command, CommandError},
+    targets::fake::{FakePatient, Moment, State},
+};
+
+async fn asked(patient: FakePatient) -> (Bed, Run) {
+    let bed = Bed::start(patient, Mode::Propose, 0).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_asked().await;
+    (bed, run)
+}
+
+fn outcome(run: &Run) -> Option<Outcome> {
+    run.finished.as_ref().map(|(outcome, ..)| *outcome)
+}
+
+/// Rows: E25.
+#[tokio::test(start_paused = true)]
+async fn a_yes_to_what_was_seen_lets_it_go_on_and_a_yes_to_something_else_does_not() {
+    let (bed, run) = asked(three()).await;
+    assert_eq!(bed.patient.effects_of("host.service.stop"), 0, "nothing is fenced before the yes");
+    let digest = run.ask.as_ref().map(|(_, ask)| ask.digest.clone());
+    let yes = |digest| Command::Approve { run: run.id, said: said(), digest, max_loss: None };
+    let other = bed.command(yes(Some("00".into()))).await;
+    assert!(matches!(other, Err(CommandError::Gone(_))));
+    bed.command(yes(digest)).await.unwrap();
+    assert_eq!(outcome(&bed.until_rest(900).await), Some(Outcome::Succeeded));
+    bed.until(300, "it closes", async |bed| bed.closed().await.is_some()).await;
+    assert_eq!(bed.closed().await, Some(Closed::Recovered));
+    assert!(bed.command(yes(None)).await.is_err(), "it asks nothing any more");
+}
+
+/// Rows: B18, B(a).
+#[tokio::test(start_paused = true)]
+async fn a_no_is_taken_back_held_off_and_counted_for_ever() {
+    let (bed, run) = asked(three()).await;
+    bed.command(Command::Deny(run.id, said())).await.unwrap();
+    assert_eq!(outcome(&bed.until_rest(60).await), Some(Outcome::Undone));
+    bed.until_reason(30, "backoff").await;
+    assert!(bed.patient.runs("m1"));
+    let bed = bed.crash().await;
+    assert_eq!(
+        bed.known(|state| state.ledgers.values().map(Ledger::attempts).sum::<u64>()).await,
+        1
+    );
+    bed.until(300, "asks again", async |bed| bed.runs().await.len() == 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_nobody_answers_lapses_after_fifteen_minutes() {
+    let (bed, _) = asked(three()).await;
+    let bed = bed.crash().await;
+    bed.pass(870).await;
+    assert!(bed.runs().await[0].is_asking());
+    let run = bed.until_rest(60).await;
+    assert_eq!(outcome(&run), Some(Outcome::Cancelled));
+    assert_eq!(bed.patient.effects_of("host.service.stop"), 0);
+    assert!(bed.approve(&run, None).await.is_err());
+}
+
+/// Rows: E5, B11.
+#[tokio::test(start_paused = true)]
+async fn a_majority_that_is_back_after_the_yes_cancels_without_backoff() {
+    let patient = three().halt("host.service.stop", 3, Moment::Before);
+    let bed = Bed::start(patient, Mode::Propose, 0).await;
+    bed.pass(30).await;
+    bed.stop_majority(36_000).await;
+    bed.alert(QUORUM, &[], true).await;
+    let run = bed.until_asked().await;
+    bed.approve(&run, None).await.unwrap();
+    bed.patient.halted().await;
+    bed.patient.set("m2", State::Up);
+    bed.patient.set("m3", State::Up);
+    let run = bed.until_rest(300).await;
+    bed.show().await;
+    assert_eq!(outcome(&run), Some(Outcome::Cancelled));
+    bed.until(300, "it closes", async |bed| bed.closed().await.is_some()).await;
+    assert_eq!(bed.closed().await, Some(Closed::RecoveredByItself));
+    assert!(bed.known(|state| state.ledgers.values().all(|l| l.failures == 0)).await);
+    assert!(["m1", "m2", "m3"].iter().all(|m| bed.patient.runs(m) && !bed.patient.residue(m)));
+}
+
+/// Rows: E25.
+#[tokio::test(start_paused = true)]
+async fn what_changed_between_the_yes_and_the_point_of_no_return_is_refused_and_put_back() {
+    let bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(30).await;
+    bed.stop_majority(600).await;
+    bed.alert(QUORUM, &[], true).await;
+    let run = bed.until_asked().await;
+    bed.gate.shut_after(5, true);
+    bed.approve(&run, None).await.unwrap();
+    bed.gate.shuts().await;
+    let bed = bed.crash_for(700).await; // the word that m2 and m3 are gone has lapsed
+    let run = bed.until_rest(300).await;
+    bed.show().await;
+    assert_eq!(outcome(&run), Some(Outcome::Undone));
+    let why = run.finished.unwrap().1.unwrap();
+    assert_eq!(why.kind, ErrorKind::RefusedByGuard, "{}", why.message);
+    assert!(bed.patient.runs("m1") && bed.patient.data("m2").is_some());
+    assert!(!bed.patient.residue("m2"));
+}
+
+/// Rows: E1, E25.
+#[tokio::test(start_paused = true)]
+async fn more_loss_than_was_accepted_is_refused_at_the_point_of_no_return() {
+    let bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(30).await;
+    bed.patient.set("m2", State::Gone);
+    bed.patient.set("m3", State::Gone);
+    bed.patient.set("m1", State::Laggard(5));
+    bed.alert(QUORUM, &[], true).await;
+    let run = bed.until_asked().await;
+    bed.approve(&run, Some(3)).await.unwrap();
+    let run = bed.until_rest(300).await;
+    assert_eq!(outcome(&run), Some(Outcome::Undone));
+    assert!(run.finished.unwrap().1.unwrap().message.contains("3 were accepted"));
+    assert!(bed.patient.runs("m1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_after_the_yes_is_kept_at_the_point_of_no_return() {
+    let (bed, run) = asked(three()).await;
+    let pause = Command::Pause { cluster: "c1".into(), said: said(), lasts: None };
+    bed.command(pause).await.unwrap();
+    bed.approve(&run, None).await.unwrap();
+    let run = bed.until_rest(300).await;
+    assert_eq!(outcome(&run), Some(Outcome::Undone));
+    assert!(run.past_return.is_none() && bed.patient.runs("m1"));
+}
+
+/// Rows: E22, E23.
+#[tokio::test(start_paused = true)]
+async fn a_parked_run_waits_for_a_person_who_resumes_or_abandons_it() {
+    for resumes in [true, false] {
+        let bed = Bed::start(three().fail("etcd.compare", 1, ErrorKind::Tool), Mode::Auto, 9).await;
+        bed.pass(30).await;
+        bed.lose_majority().await;
+        let run = bed.until_rest(900).await;
+        assert!(run.parked.is_some());
+        let bed = bed.crash_for(7200).await;
+        bed.pass(600).await;
+        assert!(bed.runs().await[0].parked.is_some(), "neither time nor health unparks");
+        let verb = if resumes { Command::Resume } else { Command::Abandon };
+        bed.command(verb(run.id, said())).await.unwrap();
+        bed.until(900, "ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+        let expected = if resumes { Outcome::Succeeded } else { Outcome::Parked };
+        assert_eq!(outcome(&bed.runs().await[0]), Some(expected));
+        bed.until(300, "closes", async |bed| bed.closed().await.is_some()).await;
+        assert_eq!(bed.runs().await.len(), 1);
+        assert!(bed.command(Command::Resume(run.id, said())).await.is_err());
+    }
+}
+
+/// Rows: E6.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_could_not_rejoin_rejoins_from_the_start_when_resumed() {
+    let patient = three().fail("etcd.member_add_learner", 1, ErrorKind::Tool);
+    let bed = Bed::start(patient, Mode::Auto, 9).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(900).await;
+    let parked = run.parked.unwrap();
+    assert!(parked.why.contains("verify"), "{}", parked.why);
+    assert_eq!(bed.patient.voters().len(), 2);
+    bed.command(Command::Resume(run.id, said())).await.unwrap();
+    bed.until(900, "ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+    assert_eq!(outcome(&bed.runs().await[0]), Some(Outcome::Succeeded));
+    assert_eq!(bed.patient.voters().len(), 3);
+    bed.until(300, "closes", async |bed| bed.closed().await.is_some()).await;
+    assert_eq!(bed.runs().await.len(), 1);
+}

@@ -1,0 +1,321 @@
+//! The order of things in a run, as tables: small playbooks are walked without any effect.
+
+use std::collections::BTreeSet;
+
+use super::bed::{book, plan_of};
+use crate::domain::{
+    action::{ErrorKind, Failure},
+    id::RunId,
+    playbook::model::Playbook,
+    run::{
+        event::{List, ModeWord, RunEvent},
+        next::{At, Next, next},
+        state::Run,
+    },
+    time::Time,
+};
+
+/// One walk: which steps fail, which find nothing to do, and where it stops for a question.
+#[derive(Default)]
+struct Walk {
+    fails: &'static [&'static str],
+    unchanged: &'static [&'static str],
+    /// Until of a loop is true before these items.
+    stops: &'static [&'static str],
+}
+
+impl Walk {
+    /// Everything that is done, in order.
+    fn of(&self, steps: &str) -> Vec<String> {
+        let book = book(steps);
+        let mut run = begin(&book);
+        let mut trace = Vec::new();
+        let mut checked: Option<String> = None;
+        for _ in 0..200 {
+            let what = next(&run, &book, checked.take().as_deref());
+            let Some(events) = self.answer(&run, what, &mut trace, &mut checked) else {
+                return trace;
+            };
+            for event in &events {
+                run.apply(event, Time(0));
+            }
+        }
+        panic!("no end: {trace:?}");
+    }
+
+    /// What a runner would journal for it; `None` at the end.
+    fn answer(
+        &self,
+        run: &Run,
+        what: Next<'_>,
+        trace: &mut Vec<String>,
+        checked: &mut Option<String>,
+    ) -> Option<Vec<RunEvent>> {
+        match what {
+            Next::Rest => None,
+            Next::Start(at) | Next::Retry(at, _) => {
+                trace.push(at.path.clone());
+                Some(self.tried(run, &at))
+            }
+            Next::Resolve(at) => {
+                trace.push(format!("? {}", at.path));
+                Some(vec![RunEvent::StepFailed { step: at.path, failure: failure(), last: true }])
+            }
+            Next::Expand(at) => {
+                let items = vec!["m1".into(), "m2".into()];
+                Some(vec![RunEvent::ForeachStarted { step: at.path, items }])
+            }
+            Next::Until(at, _, item) if self.stops.contains(&item.as_str()) => {
+                trace.push(format!("stop before {item}"));
+                Some(vec![RunEvent::ForeachStopped { step: at.path, item }])
+            }
+            Next::Until(at, _, item) => {
+                *checked = Some(format!("{}[{item}].", at.path));
+                Some(Vec::new())
+            }
+            Next::Entry(key, _, entry) | Next::ResolveEntry(key, _, entry) => {
+                let word = if key.list == List::Undo { "undo" } else { "finally" };
+                trace.push(format!("{word} {} {}", key.step, entry.call.action));
+                let done = |entry| RunEvent::EntryDone { entry, changed: true, released: None };
+                let name = format!("{word} {}", key.step);
+                let fails = self.fails.contains(&name.as_str());
+                Some(vec![if fails {
+                    RunEvent::EntryFailed { entry: key, failure: failure() }
+                } else {
+                    done(key)
+                }])
+            }
+            Next::Unwind(outcome, failure) => {
+                trace.push("unwind".into());
+                Some(vec![RunEvent::UnwindStarted { outcome, failure, undo: true }])
+            }
+            Next::Park(failure) => {
+                trace.push(format!("park: {}", failure.message));
+                None
+            }
+            Next::Verify(_) => Some(vec![RunEvent::Verified]),
+            Next::Finish(outcome, _) => {
+                trace.push(outcome.label().into());
+                None
+            }
+            Next::Await(..) => {
+                trace.push("await".into());
+                None
+            }
+        }
+    }
+
+    fn tried(&self, run: &Run, at: &At<'_>) -> Vec<RunEvent> {
+        let step = at.path.clone();
+        let attempt = run.steps.get(&step).map_or(0, |row| row.attempts) + 1;
+        let started = RunEvent::StepStarted {
+            step: step.clone(),
+            attempt,
+            args: serde_json::Value::Null,
+            before: serde_json::Value::Null,
+            held: None,
+            irreversible: at.step.irreversible,
+        };
+        let listed = |names: &[&str]| names.contains(&step.as_str());
+        let result = if listed(self.fails) {
+            let last = attempt >= at.step.retry.attempts;
+            RunEvent::StepFailed { step, failure: failure(), last }
+        } else {
+            let changed = !listed(self.unchanged);
+            RunEvent::StepDone { step, output: serde_json::json!({}), changed, released: None }
+        };
+        vec![started, result]
+    }
+}
+
+fn failure() -> Failure {
+    Failure::new(ErrorKind::Tool, "no")
+}
+
+fn begin(book: &Playbook) -> Run {
+    let plan = Box::new(plan_of(book));
+    let started =
+        RunEvent::RunStarted { incident: None, plan, mode: ModeWord::Auto, by: "a test".into() };
+    Run::start(RunId(uuid::Uuid::nil()), &started, Time(0)).unwrap()
+}
+
+const TWO: &str = r#"
+    - name: a
+      host.service.unmask: {member: m1}
+      undo: [{host.service.set_args: {member: m1, args: {x: "1"}}}, {host.service.start: {member: m1}}]
+      finally: [{host.service.reset_args: {member: m1}}]
+    - name: b
+      host.service.unmask: {member: m2}
+      undo: [{host.service.start: {member: m2}}]
+      finally: [{host.service.reset_args: {member: m2}}]
+    - name: c
+      host.service.unmask: {member: m3}
+"#;
+
+/// Rows: A1, A2, A3, A6.
+#[test]
+fn undo_goes_backwards_over_what_was_done_and_finalizers_come_last() {
+    let well = Walk::default().of(TWO);
+    let end =
+        ["finally b host.service.reset_args", "finally a host.service.reset_args", "succeeded"];
+    assert_eq!(well, [&["a", "b", "c"][..], &end[..]].concat());
+    let walk = Walk { fails: &["c"], ..Walk::default() }.of(TWO);
+    let back = [
+        "a",
+        "b",
+        "c",
+        "unwind",
+        "? c",
+        "undo b host.service.start",
+        "undo a host.service.set_args",
+        "undo a host.service.start",
+        "finally b host.service.reset_args",
+        "finally a host.service.reset_args",
+        "undone",
+    ];
+    assert_eq!(walk, back);
+}
+
+/// Rows: A6.
+#[test]
+fn a_failed_entry_ends_its_list_and_no_other() {
+    let walk = Walk { fails: &["c", "undo a"], ..Walk::default() }.of(TWO);
+    let after: Vec<_> = walk.iter().skip_while(|line| *line != "? c").map(String::as_str).collect();
+    let expected = [
+        "? c",
+        "undo b host.service.start",
+        "undo a host.service.set_args",
+        "finally b host.service.reset_args",
+        "finally a host.service.reset_args",
+        "failed",
+    ];
+    assert_eq!(after, expected);
+}
+
+/// Rows: A4.
+#[test]
+fn what_found_nothing_to_do_is_neither_undone_nor_finalized() {
+    let walk = Walk { fails: &["c"], unchanged: &["b"], ..Walk::default() }.of(TWO);
+    assert!(walk.iter().all(|line| !line.contains(" b ")), "{walk:?}");
+    assert!(walk.contains(&"undo a host.service.start".to_owned()));
+}
+
+/// Rows: E22.
+#[test]
+fn a_later_try_that_finds_nothing_to_do_found_the_traces_of_the_first() {
+    let book = book(TWO);
+    let mut run = begin(&book);
+    let walk = Walk { unchanged: &["a"], ..Walk::default() };
+    let Next::Start(at) = next(&run, &book, None) else { panic!("it starts") };
+    let tried = walk.tried(&run, &at);
+    run.apply(&tried[0], Time(0));
+    let cut = RunEvent::StepFailed { step: "a".into(), failure: failure(), last: false };
+    run.apply(&cut, Time(0));
+    walk.tried(&run, &at).iter().for_each(|event| run.apply(event, Time(0)));
+    assert!(matches!(
+        run.steps["a"].stage,
+        crate::domain::run::state::Stage::Done { changed: true, .. }
+    ));
+}
+
+const LOOP: &str = r#"
+    - name: each
+      on_error: continue
+      foreach:
+        in: 'params.members'
+        as: m
+        do:
+          - name: in
+            host.service.set_args: {member: "${m}", args: {x: "1"}}
+            undo: [{host.service.start: {member: "${m}"}}]
+            finally: [{host.service.reset_args: {member: "${m}"}}]
+          - name: on
+            host.service.unmask: {member: "${m}"}
+    - name: last
+      host.service.unmask: {member: m1}
+"#;
+
+#[test]
+fn an_iteration_s_finalizers_run_when_it_ends_well_or_not() {
+    let well = [
+        "each[m1].in",
+        "each[m1].on",
+        "finally each[m1].in host.service.reset_args",
+        "each[m2].in",
+        "each[m2].on",
+        "finally each[m2].in host.service.reset_args",
+        "last",
+        "succeeded",
+    ];
+    assert_eq!(Walk::default().of(LOOP), well);
+    // with `continue` a failed item is left where it failed, and the others go on
+    assert_eq!(Walk { fails: &["each[m1].on"], ..Walk::default() }.of(LOOP), well);
+}
+
+#[test]
+fn a_failing_item_ends_the_run_and_iterations_unwind_in_reverse() {
+    let steps = LOOP.replace("      on_error: continue\n", "");
+    let walk = Walk { fails: &["each[m2].on"], ..Walk::default() }.of(&steps);
+    let expected = [
+        "each[m1].in",
+        "each[m1].on",
+        "finally each[m1].in host.service.reset_args",
+        "each[m2].in",
+        "each[m2].on",
+        "unwind",
+        "? each[m2].on",
+        "finally each[m2].in host.service.reset_args",
+        "undo each[m2].in host.service.start",
+        "undo each[m1].in host.service.start",
+        "undone",
+    ];
+    assert_eq!(walk, expected);
+}
+
+#[test]
+fn until_is_asked_before_every_item_but_the_first() {
+    let steps = LOOP
+        .replace("        as: m\n", "        as: m\n        until: 'size(params.members) == 1'\n");
+    let walk = Walk { stops: &["m1", "m2"], ..Walk::default() }.of(&steps);
+    let expected = [
+        "each[m1].in",
+        "each[m1].on",
+        "finally each[m1].in host.service.reset_args",
+        "stop before m2",
+        "last",
+        "succeeded",
+    ];
+    assert_eq!(walk, expected);
+}
+
+#[test]
+fn tries_are_bounded_and_each_is_a_try_of_the_same_step() {
+    let steps = r"
+    - name: a
+      host.service.unmask: {member: m1}
+      retry: {attempts: 3, delay: 1s}
+";
+    let walk = Walk { fails: &["a"], ..Walk::default() }.of(steps);
+    assert_eq!(walk, ["a", "a", "a", "unwind", "? a", "undone"]);
+}
+
+/// Rows: E23.
+#[test]
+fn after_the_point_of_no_return_a_failure_parks() {
+    let steps = r"
+    - name: a
+      host.service.unmask: {member: m1}
+      undo: [{host.service.start: {member: m1}}]
+    - name: gone
+      irreversible: true
+      host.service.start: {member: m1}
+    - name: b
+      host.service.unmask: {member: m2}
+";
+    let walk = Walk { fails: &["b"], ..Walk::default() }.of(steps);
+    assert_eq!(walk, ["a", "gone", "b", "park: step b: no"]);
+    let walk = Walk { fails: &["gone"], ..Walk::default() }.of(steps);
+    assert_eq!(walk, ["a", "gone", "park: step gone: no"]);
+    let names: BTreeSet<String> = Walk::default().of(steps).into_iter().collect();
+    assert!(!names.contains("undo a host.service.start"));
+}

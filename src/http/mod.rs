@@ -1,0 +1,159 @@
+//! HTTP: the webhook, the API that the command line speaks, metrics and health.
+//!
+//! It talks to [`Handle`] and to nothing below it: no store, no target. Who may do what is decided
+//! here; whether it can be done, by the engine. The one thing to know: nothing that came in a body
+//! or a path is ever a command, a file name or a metric label.
+//!
+//! # Design
+//!
+//! An answer never waits longer than [`ANSWER_WITHIN`], and a request that is dropped half-way
+//! (its client went away) never takes its alerts with it: what was handed to the engine is waited
+//! for by a task of its own, so that a commit that fails is always noticed.
+
+pub mod auth;
+pub mod error;
+mod lists;
+mod ops;
+mod orders;
+mod payload;
+mod plans;
+mod serve;
+pub mod views;
+mod webhook;
+mod why;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    routing::{get, post},
+};
+use tokio_util::task::TaskTracker;
+
+pub use self::serve::serve;
+use self::{
+    auth::{Access, Secret},
+    error::Refusal,
+};
+use crate::{
+    engine::{Handle, clock::Clock, state::State as Engine},
+    telemetry::metrics::{Metrics, Scrape},
+};
+
+/// No answer takes longer: Alertmanager's own limit for a flush is 10 s at the least.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(9);
+
+/// The largest body of the API, in bytes: a reason and some parameters.
+pub const API_BODY_MAX: usize = 64 << 10;
+
+/// How the door is kept.
+#[derive(Debug)]
+pub struct Settings {
+    /// The bearer token that webhooks must carry; `None` lets everybody in.
+    pub webhook_bearer: Option<Secret>,
+    /// The largest webhook body, in bytes.
+    pub webhook_body_max: u64,
+    /// Who may see and order.
+    pub access: Access,
+}
+
+/// What every route shares.
+pub struct Door {
+    handle: Handle,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    settings: Settings,
+    store_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+    scraped: Arc<Mutex<Scrape>>,
+    tasks: TaskTracker,
+}
+
+impl Door {
+    /// Joins the parts. `store_bytes` is asked at every scrape.
+    pub fn new(
+        handle: Handle,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        settings: Settings,
+        store_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Arc<Self> {
+        let scraped = Arc::new(Mutex::new(Scrape::default()));
+        let source = Arc::clone(&scraped);
+        let read = move || source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        metrics.set_scrape(Box::new(read));
+        let tasks = TaskTracker::new();
+        Arc::new(Self { handle, metrics, clock, settings, store_bytes, scraped, tasks })
+    }
+
+    /// Waits for what was handed to the engine by requests whose clients are gone.
+    pub async fn drained(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Looks into the engine's state, in no more than [`ANSWER_WITHIN`].
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let answer = tokio::time::timeout(ANSWER_WITHIN, self.handle.read(look)).await;
+        match answer {
+            Ok(Some(seen)) => Ok(seen),
+            Ok(None) => Err(Refusal::Unavailable("the engine has stopped".into())),
+            Err(_) => Err(Refusal::Unavailable("the engine does not answer".into())),
+        }
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// All routes.
+pub fn router(door: Arc<Door>) -> Router {
+    let lists = Router::new()
+        .route("/api/v1/clusters", get(lists::clusters))
+        .route("/api/v1/clusters/{name}", get(lists::cluster))
+        .route("/api/v1/alerts", get(lists::alerts))
+        .route("/api/v1/alerts/{fingerprint}", get(lists::alert))
+        .route("/api/v1/incidents", get(lists::incidents))
+        .route("/api/v1/incidents/{id}", get(lists::incident))
+        .route("/api/v1/runs", get(lists::runs))
+        .route("/api/v1/runs/{id}", get(lists::run))
+        .route("/api/v1/losses", get(lists::losses))
+        .route("/api/v1/losses/{id}", get(lists::loss))
+        .route("/api/v1/why/{id}", get(why::why));
+    let orders = Router::new()
+        .route("/api/v1/plans", post(plans::plan))
+        .route("/api/v1/runs/{id}/approve", post(orders::approve))
+        .route("/api/v1/runs/{id}/deny", post(orders::deny))
+        .route("/api/v1/runs/{id}/resume", post(orders::resume))
+        .route("/api/v1/runs/{id}/abandon", post(orders::abandon))
+        .route("/api/v1/losses/{id}/ack", post(orders::ack))
+        .route("/api/v1/clusters/{name}/attest", post(orders::attest))
+        .route("/api/v1/clusters/{name}/pause", post(orders::pause))
+        .route("/api/v1/clusters/{name}/unpause", post(orders::unpause));
+    let webhook = post(webhook::receive).put(webhook::receive);
+    Router::new()
+        .route("/api/v1/webhook", webhook)
+        .merge(lists)
+        .merge(orders)
+        .route("/metrics", get(ops::metrics))
+        .route("/-/healthy", get(ops::healthy))
+        .route("/-/ready", get(ops::ready))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .with_state(door)
+}
+
+/// What is not there, and what is there but not with this method.
+async fn nothing(method: Method, uri: Uri) -> Refusal {
+    Refusal::NotFound(format!("there is no {method} {}", uri.path()))
+}

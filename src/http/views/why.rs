@@ -1,0 +1,309 @@
+//! The whole chain behind an alert, an incident, a run or a loss, in the order it happened.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AlertView, ClusterView, ExpectedLoss, IncidentView, LossView, RunView, advice};
+use crate::{
+    domain::{
+        alert::Alert,
+        id::{IncidentId, LossId, PlaybookName, ResponseName, RunId},
+        incident::Incident,
+        response::Response,
+        run::state::Run,
+        time::{Time, format_duration},
+    },
+    engine::state::{State, Watched},
+};
+
+/// How many alerts of an incident are shown: one tells the story, thousands hide it.
+const ALERTS_MAX: usize = 20;
+
+/// The chain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyView {
+    /// What was asked for.
+    pub id: String,
+    /// The whole answer in one sentence.
+    pub summary: String,
+    /// The alerts.
+    pub alerts: Vec<AlertView>,
+    /// How many there are, where not all are shown.
+    pub alerts_total: usize,
+    /// Which matcher of which response took the alerts; empty where none did.
+    pub matched: Vec<Match>,
+    /// The response of the incident.
+    pub response: Option<ResponseView>,
+    /// The incident.
+    pub incident: Option<IncidentView>,
+    /// Where the window stands in which the verdict must hold.
+    pub window: Option<Window>,
+    /// What is known of the cluster now.
+    pub evidence: Option<ClusterView>,
+    /// Who would be gone on with.
+    pub survivor: Option<String>,
+    /// What that would lose.
+    pub expected_loss: Option<ExpectedLoss>,
+    /// The runs, oldest first.
+    pub runs: Vec<RunView>,
+    /// What may have been lost.
+    pub losses: Vec<LossView>,
+    /// What a person can do next.
+    pub next: Vec<String>,
+}
+
+/// A matcher that took alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// The response.
+    pub response: ResponseName,
+    /// Its signal.
+    pub signal: String,
+    /// The matcher.
+    pub matcher: String,
+}
+
+/// What a response says, for people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResponseView {
+    /// Its name.
+    pub name: ResponseName,
+    /// One line.
+    pub description: String,
+    /// What opens an incident.
+    pub when: String,
+    /// What must hold in every sample.
+    pub confirm: String,
+    /// What is tried, in order.
+    pub ladder: Vec<PlaybookName>,
+}
+
+/// The window.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Window {
+    /// How long the verdict must hold.
+    pub hold: String,
+    /// In at least so many samples.
+    pub samples: u32,
+    /// No two of them further apart.
+    pub max_gap: String,
+    /// Whether it held that long.
+    pub complete: bool,
+    /// Whether it was confirmed, and when.
+    pub confirmed_at: Option<Time>,
+    /// When the running streak would be long enough.
+    pub due: Option<Time>,
+}
+
+/// What `why` is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// An incident.
+    Incident(IncidentId),
+    /// A run.
+    Run(RunId),
+    /// A loss.
+    Loss(LossId),
+    /// An alert's fingerprint.
+    Alert(u64),
+}
+
+impl Question {
+    /// Reads an id or a fingerprint.
+    pub fn parse(text: &str) -> Option<Self> {
+        let incident = IncidentId::parse(text).map(Self::Incident);
+        let run = || RunId::parse(text).map(Self::Run);
+        let loss = || LossId::parse(text).map(Self::Loss);
+        let is_print = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let print = || is_print.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        incident.or_else(run).or_else(loss).or_else(|| print().map(Self::Alert))
+    }
+}
+
+impl WhyView {
+    /// The chain; `None` where there is no such thing.
+    pub fn new(state: &State, id: &str, question: &Question) -> Option<Self> {
+        let mut view = match question {
+            Question::Alert(print) => Self::of_alerts(state, id, *print)?,
+            Question::Incident(incident) => {
+                let watched = state.cluster_of_incident(*incident)?;
+                Self::of_incident(state, id, watched, watched.state.incidents.get(incident)?)
+            }
+            Question::Run(run) => {
+                let watched = state.cluster_of_run(*run)?;
+                Self::of_run(state, id, watched, watched.state.runs.get(run)?)
+            }
+            Question::Loss(loss) => {
+                let mut clusters = state.clusters.values();
+                let watched = clusters.find(|c| c.state.losses.contains_key(loss))?;
+                let record = watched.state.losses.get(loss)?;
+                match watched.state.runs.get(&record.run) {
+                    Some(run) => Self::of_run(state, id, watched, run),
+                    None => Self {
+                        losses: vec![LossView::new(record)],
+                        ..Self::of_cluster(state, id, watched)
+                    },
+                }
+            }
+        };
+        view.next = advice::next(&view);
+        view.summary = advice::summary(&view);
+        Some(view)
+    }
+
+    fn empty(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            summary: String::new(),
+            alerts: Vec::new(),
+            alerts_total: 0,
+            matched: Vec::new(),
+            response: None,
+            incident: None,
+            window: None,
+            evidence: None,
+            survivor: None,
+            expected_loss: None,
+            runs: Vec::new(),
+            losses: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+
+    fn of_cluster(state: &State, id: &str, watched: &Watched) -> Self {
+        let look = watched.look.as_deref();
+        Self {
+            evidence: Some(ClusterView::whole(state, watched)),
+            survivor: look.and_then(|look| look.survivor.as_ref().map(ToString::to_string)),
+            expected_loss: look.and_then(|look| look.loss.as_ref()).map(ExpectedLoss::from),
+            ..Self::empty(id)
+        }
+    }
+
+    fn of_incident(state: &State, id: &str, watched: &Watched, incident: &Incident) -> Self {
+        let mut view = Self::of_cluster(state, id, watched);
+        let ids = state.correlation.alerts_of(&incident.subject);
+        let alerts = ids.iter().filter_map(|id| state.alerts.get(*id));
+        let mut alerts: Vec<&Alert> = alerts.collect();
+        alerts.sort_by_key(|alert| (!alert.firing, alert.starts_at));
+        view.alerts_total = alerts.len();
+        alerts.truncate(ALERTS_MAX);
+        if let Some(response) = state.response(&incident.subject.response) {
+            for alert in &alerts {
+                add_matches(&response, alert, &mut view.matched);
+            }
+            view.window = Some(Window::new(state, incident, &response));
+            view.response = Some(ResponseView::new(&response));
+        }
+        view.alerts = alerts.into_iter().map(|alert| AlertView::new(state, alert)).collect();
+        view.incident = Some(IncidentView::whole(state, incident));
+        let runs = incident.runs.iter().filter_map(|(run, ..)| watched.state.runs.get(run));
+        view.runs = runs.map(|run| RunView::whole(state, run)).collect();
+        let of_these = |run: RunId| incident.runs.iter().any(|(id, ..)| *id == run);
+        let losses = watched.state.losses.values().filter(|loss| of_these(loss.run));
+        view.losses = losses.map(LossView::new).collect();
+        view
+    }
+
+    fn of_run(state: &State, id: &str, watched: &Watched, run: &Run) -> Self {
+        let incident = run.incident.and_then(|id| watched.state.incidents.get(&id));
+        if let Some(incident) = incident {
+            let mut view = Self::of_incident(state, id, watched, incident);
+            view.runs.retain(|other| other.id == run.id);
+            view.losses.retain(|loss| loss.run == run.id);
+            return view;
+        }
+        let mut view = Self::of_cluster(state, id, watched);
+        view.runs = vec![RunView::whole(state, run)];
+        let losses = watched.state.losses.values().filter(|loss| loss.run == run.id);
+        view.losses = losses.map(LossView::new).collect();
+        view
+    }
+
+    /// From an alert to the newest incident it belongs to.
+    fn of_alerts(state: &State, id: &str, print: u64) -> Option<Self> {
+        let alerts: Vec<&Alert> = state.alerts.by_fingerprint(print).collect();
+        let first = *alerts.first()?;
+        let shown: Vec<_> = alerts.iter().map(|alert| AlertView::new(state, alert)).collect();
+        let cluster = shown.first().and_then(|alert| alert.cluster.clone());
+        let watched = cluster.and_then(|cluster| state.clusters.get(&cluster));
+        let mut view = match watched {
+            None => Self::empty(id),
+            Some(watched) => {
+                let incidents = watched.state.incidents.values().rev();
+                let mut of_this = incidents.filter(|incident| {
+                    incident.alert == first.labels
+                        || state.correlation.alerts_of(&incident.subject).contains(&first.id)
+                });
+                match of_this.next() {
+                    Some(incident) => Self::of_incident(state, id, watched, incident),
+                    None => Self::of_cluster(state, id, watched),
+                }
+            }
+        };
+        view.matched.clear();
+        for response in state.settings.rules.responses.values() {
+            add_matches(response, first, &mut view.matched);
+        }
+        (view.alerts_total, view.alerts) = (shown.len(), shown);
+        Some(view)
+    }
+}
+
+fn add_matches(response: &Response, alert: &Alert, to: &mut Vec<Match>) {
+    for (signal, matchers) in &response.signals {
+        for matcher in matchers.iter().filter(|matcher| matcher.matches(&alert.labels)) {
+            let hit = Match {
+                response: response.name.clone(),
+                signal: signal.clone(),
+                matcher: matcher.to_string(),
+            };
+            if !to.contains(&hit) {
+                to.push(hit);
+            }
+        }
+    }
+}
+
+impl ResponseView {
+    fn new(response: &Response) -> Self {
+        Self {
+            name: response.name.clone(),
+            description: response.description.clone(),
+            when: response.when.source().into(),
+            confirm: response.confirm.source().into(),
+            ladder: response.ladder.iter().map(|rung| rung.playbook.clone()).collect(),
+        }
+    }
+}
+
+impl Window {
+    fn new(state: &State, incident: &Incident, response: &Response) -> Self {
+        let grace = &response.grace;
+        Self {
+            hold: format_duration(grace.hold),
+            samples: grace.samples,
+            max_gap: format_duration(grace.max_gap),
+            complete: incident.confirming.is_complete(state.now(), grace),
+            confirmed_at: incident.confirmed_at,
+            due: incident.confirming.due(grace),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Question;
+
+    #[test]
+    fn ids_and_fingerprints_are_told_apart() {
+        let uuid = "018f6b7e-7c1a-7000-8000-000000000001";
+        let parse = |text: &str| Question::parse(text);
+        assert!(matches!(parse(&format!("inc_{uuid}")), Some(Question::Incident(_))));
+        assert!(matches!(parse(&format!("run_{uuid}")), Some(Question::Run(_))));
+        assert!(matches!(parse(&format!("loss_{uuid}")), Some(Question::Loss(_))));
+        assert_eq!(parse("cc75720f9ec8dfe8"), Some(Question::Alert(0xcc75_720f_9ec8_dfe8)));
+        for text in ["", "cc75720f9ec8dfe", "inc_", "+c75720f9ec8dfe8", "run_../../etc"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

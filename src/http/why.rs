@@ -1,0 +1,29 @@
+//! `GET /api/v1/why/ID`: the whole chain.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+
+use super::{
+    Door,
+    auth::Caller,
+    error::Refusal,
+    views::{Question, WhyView},
+};
+
+/// For an incident, a run, a loss or an alert's fingerprint.
+pub(super) async fn why(
+    State(door): State<Arc<Door>>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<WhyView>, Refusal> {
+    let question = Question::parse(&id).ok_or_else(|| {
+        Refusal::Usage("an id (inc_…, run_…, loss_…) or a fingerprint of 16 hex digits".into())
+    })?;
+    let missing = format!("there is no {id}");
+    let view = door.look(move |state| WhyView::new(state, &id, &question)).await?;
+    view.map(Json).ok_or(Refusal::NotFound(missing))
+}

@@ -1,0 +1,103 @@
+//! What can go wrong in a store, told apart by what the caller has to do about it.
+
+use std::{error::Error, path::PathBuf, sync::Arc};
+
+use crate::store::StreamName;
+
+/// What lies under a failure: an I/O or `SQLite` error, shared by all batches that it took down.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+/// Why a store refused or could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The caller's idea of the stream's position is wrong; nothing of the batch was written.
+    #[error("stream {stream} stands at {found}, not at {expected}")]
+    Conflict {
+        /// The stream that was to grow or be compacted.
+        stream: StreamName,
+        /// The position that the caller named.
+        expected: u64,
+        /// The position that the store knows.
+        found: u64,
+    },
+    /// A former owner: a higher fence has appended since. Nothing of the batch was written.
+    #[error("stream {stream} has an owner with fence {found}, an append with {fence} is too late")]
+    Fenced {
+        /// The stream that was to grow.
+        stream: StreamName,
+        /// The caller's fence.
+        fence: u64,
+        /// The fence that the stream is at.
+        found: u64,
+    },
+    /// The batch could not be made durable. All later ones fail too until [`Store::heal`].
+    ///
+    /// [`Store::heal`]: crate::store::Store::heal
+    #[error("the store could not make it durable")]
+    Failed {
+        /// The first failure since the last heal.
+        source: Cause,
+    },
+    /// The store could not be read. Nothing changed.
+    #[error("the store could not be read")]
+    Read {
+        /// What lies under it.
+        source: Cause,
+    },
+    /// The store could not be opened at all.
+    #[error("cannot open the store {}", path.display())]
+    Open {
+        /// The directory or file concerned.
+        path: PathBuf,
+        /// What lies under it.
+        source: Cause,
+    },
+    /// Another server works on this store.
+    #[error("the store is held by {}", holder(*pid))]
+    Held {
+        /// The holder's process id; `None` where its lock file does not tell.
+        pid: Option<u32>,
+    },
+    /// A later version of quorate wrote this store; this one must not touch it.
+    #[error(
+        "the store has schema {found}, written by quorate {written_by}; this one knows {known}"
+    )]
+    NewerSchema {
+        /// The schema in the store.
+        found: u32,
+        /// The highest schema that this program knows.
+        known: u32,
+        /// The version that wrote it.
+        written_by: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// What is stored contradicts itself. A person has to look.
+    #[error("the store is corrupt: {what}")]
+    Corrupt {
+        /// What was found.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody changing anything here: what the
+    /// outside is told as 503.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Failed { .. } | Self::Read { .. } => true,
+            Self::Conflict { .. }
+            | Self::Fenced { .. }
+            | Self::Open { .. }
+            | Self::Held { .. }
+            | Self::NewerSchema { .. }
+            | Self::Closed
+            | Self::Corrupt { .. } => false,
+        }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
+}

@@ -1,0 +1,277 @@
+//! The journal store: what was decided and done, one stream per cluster, and the rows beside it.
+//!
+//! A store keeps bytes and positions; it does not know what an entry means, never reads a clock and
+//! never retries. The one thing to know: [`Store::commit`] takes its place in line when it is
+//! called, not when it is awaited, so the order of calls is the order of commits.
+//!
+//! # Design
+//! Two invariants of the house live here. An alert is acknowledged only after it is durable: the
+//! [`Pending`] of a commit answers after the sync, never before. Every append carries a fence: the
+//! store refuses a former owner. All backends are held to them by one contract suite.
+
+#[cfg(test)]
+mod contract;
+mod embedded;
+mod error;
+mod memory;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::domain::{id::ClusterName, time::Time};
+
+#[doc(hidden)]
+pub use self::embedded::open_embedded_bounded;
+pub use self::{
+    embedded::open_embedded,
+    error::{Cause, StoreError},
+    memory::{MemoryStore, memory},
+};
+
+/// Batches that may wait for the writer. More than every connection and run can have in flight;
+/// at 2 ms for a sync it is drained in one, so a full queue means that the disk hangs.
+pub const QUEUED_MAX: usize = 4096;
+
+/// An append-only record of streams, with rows beside it that are overwritten.
+///
+/// # Guarantees
+/// A batch is written whole or not at all, and its answer comes after the sync. Batches take effect
+/// in the order of the calls. `(stream, n)` is unique, `seq` ascends and is never used twice.
+///
+/// # Assumptions
+/// One process at a time works on a store. Bodies are bounded by who makes them.
+///
+/// # Errors
+/// After [`StoreError::Failed`] every commit that was made before [`Store::heal`] fails as well: the
+/// caller's memory already holds what did not become durable, and must be rolled back first.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Takes its place in line at once and answers when the batch is durable. An empty batch is a
+    /// barrier: it answers when everything before it is durable, and fails if any of that failed.
+    fn commit(&self, batch: Batch) -> Pending;
+
+    /// The entries of a stream from position `from` on, in order. Sees every earlier commit.
+    fn read(&self, stream: &StreamName, from: u64)
+    -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
+
+    /// Every stream that there is, by name.
+    fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>>;
+
+    /// Drops the entries before `upto`; `snapshot` stands for them from now on (`None` keeps the
+    /// one there is). Answers [`StoreError::Conflict`] where `upto` lies beyond the stream's end or
+    /// before what is compacted already.
+    fn compact(
+        &self,
+        stream: &StreamName,
+        upto: u64,
+        snapshot: Option<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Drops single entries of what is finished. The numbering keeps its gaps; a number that is not
+    /// there is no error.
+    fn drop_entries(
+        &self,
+        stream: &StreamName,
+        ns: Vec<u64>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// All alert rows, by id. Their body is always there.
+    fn alerts(&self) -> BoxFuture<'_, Result<Vec<AlertRow>, StoreError>>;
+
+    /// All observed rows, by cluster.
+    fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>>;
+
+    /// Ends the failed state for every commit made from now on.
+    fn heal(&self);
+
+    /// The size on disk in bytes (0 where there is none).
+    fn bytes(&self) -> u64;
+
+    /// The quorate version that wrote last before this store was opened; `None` if it was new. It is
+    /// the one to name when an entry's kind or version is not known.
+    fn written_by(&self) -> Option<String>;
+
+    /// Makes everything durable that was called before, then refuses with [`StoreError::Closed`].
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The name of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamName {
+    /// What belongs to no cluster: loads of the configuration, unmatched alerts.
+    Process,
+    /// Everything about one cluster.
+    Cluster(ClusterName),
+}
+
+const PROCESS: &str = "process";
+const CLUSTER: &str = "cluster/";
+
+impl StreamName {
+    /// Reads a name as it is shown.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix(CLUSTER) {
+            Some(name) => Some(Self::Cluster(name.into())),
+            None => (text == PROCESS).then_some(Self::Process),
+        }
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process => f.write_str(PROCESS),
+            Self::Cluster(name) => write!(f, "{CLUSTER}{name}"),
+        }
+    }
+}
+
+impl From<ClusterName> for StreamName {
+    fn from(name: ClusterName) -> Self {
+        Self::Cluster(name)
+    }
+}
+
+/// What is written together or not at all. An empty one is a barrier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Appends to streams, in order.
+    pub appends: Vec<Append>,
+    /// Alert rows to write or delete.
+    pub alerts: Vec<AlertRow>,
+    /// Observed rows to overwrite.
+    pub observed: Vec<ObservedRow>,
+}
+
+impl Batch {
+    /// Whether it is a barrier only.
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.alerts.is_empty() && self.observed.is_empty()
+    }
+}
+
+/// New entries at the end of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The stream; it begins with its first append.
+    pub stream: StreamName,
+    /// The next position as the caller knows it; 0 in a new stream.
+    pub expected_n: u64,
+    /// The caller's fence: a lower one than the stream's is refused, a higher one takes over.
+    pub fence: u64,
+    /// The entries. None at all only checks the position and takes over.
+    pub entries: Vec<NewEntry>,
+}
+
+/// An entry before it has its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    /// What it records, of a closed list.
+    pub kind: &'static str,
+    /// The version of its body.
+    pub ver: u16,
+    /// When it was decided.
+    pub at: Time,
+    /// JSON.
+    pub body: String,
+}
+
+/// An entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place among the entries of all streams, from 1 on.
+    pub seq: u64,
+    /// Its stream.
+    pub stream: StreamName,
+    /// Its place in the stream, from 0 on.
+    pub n: u64,
+    /// The fence it was written under.
+    pub fence: u64,
+    /// What it records.
+    pub kind: String,
+    /// The version of its body.
+    pub ver: u16,
+    /// When it was decided.
+    pub at: Time,
+    /// JSON.
+    pub body: String,
+}
+
+/// Where a stream stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamHead {
+    /// The stream.
+    pub stream: StreamName,
+    /// The position of the next entry.
+    pub n: u64,
+    /// The fence of the last owner that appended.
+    pub fence: u64,
+    /// Entries before this position are compacted.
+    pub compacted: u64,
+    /// What stands for the compacted entries.
+    pub snapshot: Option<Vec<u8>>,
+}
+
+/// An alert as the engine packs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertRow {
+    /// Given by the engine, ascending.
+    pub id: i64,
+    /// The alert; `None` deletes the row.
+    pub body: Option<Vec<u8>>,
+}
+
+/// What was last seen of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedRow {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// JSON.
+    pub body: String,
+}
+
+/// The answer to a durable commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The last sequence number in the journal after the batch; 0 while it is empty.
+    pub last_seq: u64,
+}
+
+/// A commit on its way to the disk. Dropping it does not take the commit back.
+#[derive(Debug)]
+pub struct Pending(Way);
+
+#[derive(Debug)]
+enum Way {
+    Known(Option<Result<Committed, StoreError>>),
+    Waiting(oneshot::Receiver<Result<Committed, StoreError>>),
+}
+
+impl Pending {
+    fn known(result: Result<Committed, StoreError>) -> Self {
+        Self(Way::Known(Some(result)))
+    }
+
+    fn waiting(answer: oneshot::Receiver<Result<Committed, StoreError>>) -> Self {
+        Self(Way::Waiting(answer))
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Committed, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().0 {
+            Way::Known(result) => Poll::Ready(result.take().unwrap_or(Err(StoreError::Closed))),
+            Way::Waiting(answer) => {
+                Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
+            }
+        }
+    }
+}

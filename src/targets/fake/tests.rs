@@ -1,0 +1,136 @@
+//! The model walks the order of the shipped rebuild, and its faults do what they say.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{domain::id::RunId, targets::catalogue::catalogue};
+
+fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
+    let args: BTreeMap<String, Value> =
+        args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    Call { action: action.into(), args, run: RunId(uuid::Uuid::from_u128(77)), started_at: Time(5) }
+}
+
+async fn act(patient: &FakePatient, action: &str, args: &[(&str, Value)]) -> Result<Done, Failure> {
+    assert!(catalogue().contains_key(action), "{action} is no row");
+    let call = mk_call(action, args);
+    let before = patient.before(&call).await?;
+    patient.act(&call, &before).await
+}
+
+async fn do_(patient: &FakePatient, action: &str, member: &str) -> Done {
+    act(patient, action, &[("member", Value::str(member))]).await.unwrap()
+}
+
+fn text(done: &Done, field: &str) -> String {
+    done.output.get(field).and_then(Value::as_str).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_lost_majority_is_rebuilt_in_the_order_of_the_playbook() {
+    let patient = FakePatient::new(["m1", "m2", "m3"]).revision(100).gone("m2").gone("m3");
+    assert!(patient.voters().is_empty());
+    let snapshot = do_(&patient, "etcd.snapshot", "m1").await;
+    let among = Value::map([("m1", Value::map([("snapshot", snapshot.output.clone())]))]);
+    let chosen = act(&patient, "etcd.choose_survivor", &[("among", among)]).await.unwrap();
+    assert_eq!(text(&chosen, "member"), "m1");
+    let m1 = ("member", Value::str("m1"));
+    assert_eq!(
+        act(&patient, "etcd.data_out", &[m1.clone(), ("to", Value::str("old"))])
+            .await
+            .unwrap_err()
+            .kind,
+        ErrorKind::Conflict
+    );
+    do_(&patient, "host.service.stop", "m1").await;
+    let restore = [
+        m1.clone(),
+        ("snapshot", Value::str(text(&snapshot, "path"))),
+        ("to", Value::str("new")),
+        ("bump", Value::Int(1000)),
+    ];
+    let restored = act(&patient, "etcd.restore", &restore).await.unwrap();
+    act(&patient, "etcd.data_out", &[m1.clone(), ("to", Value::str("old"))]).await.unwrap();
+    act(&patient, "etcd.data_in", &[m1, ("from", Value::str("new"))]).await.unwrap();
+    do_(&patient, "host.service.start", "m1").await;
+    assert_eq!(patient.voters(), ["m1".into()]);
+    for member in ["m2", "m3"] {
+        let name = ("member", Value::str(member));
+        let refused =
+            act(&patient, "host.service.start", std::slice::from_ref(&name)).await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Invalid);
+        let added = do_(&patient, "etcd.member_add_learner", member).await;
+        let id = ("id", Value::str(text(&added, "id")));
+        let args = Value::map([("initial-cluster-state", Value::str("existing"))]);
+        assert_eq!(
+            act(&patient, "etcd.member_promote", std::slice::from_ref(&id)).await.unwrap_err().kind,
+            ErrorKind::NotInSync
+        );
+        act(&patient, "host.service.set_args", &[name, ("args", args)]).await.unwrap();
+        do_(&patient, "host.service.start", member).await;
+        act(&patient, "etcd.member_promote", &[id]).await.unwrap();
+        do_(&patient, "host.service.reset_args", member).await;
+    }
+    assert_eq!(patient.voters().len(), 3);
+    let compared = act(&patient, "etcd.compare", &[]).await.unwrap();
+    assert_eq!(compared.output.get("equal"), Some(&Value::Bool(true)));
+    assert_eq!(patient.data("m3"), Some((text(&restored, "cluster_id"), 1100)));
+    assert!(!patient.residue("m3"));
+    assert_eq!(patient.effects_of("etcd.restore"), 1);
+}
+
+/// Rows: E2.
+#[tokio::test]
+async fn a_member_restarted_without_quorum_is_silent_and_read_by_its_copy() {
+    let patient =
+        FakePatient::new(["m1", "m2", "m3"]).revision(9).gone("m2").gone("m3").silent("m1");
+    let seen = patient.assess(Depth::Full, &|| Time(1)).await;
+    assert!(seen.members["m1"].client.value().is_none());
+    assert!(seen.members["m1"].peer.value().is_some());
+    assert!(seen.voters.is_none());
+    do_(&patient, "host.service.stop", "m1").await;
+    let m1 = ("member", Value::str("m1"));
+    act(&patient, "etcd.data_copy", &[m1.clone(), ("to", Value::str("scratch"))]).await.unwrap();
+    do_(&patient, "etcd.scratch_start", "m1").await;
+    let snapshot =
+        act(&patient, "etcd.snapshot", &[m1, ("of", Value::str("scratch"))]).await.unwrap();
+    assert_eq!(snapshot.output.get("revision"), Some(&Value::Int(9)));
+    assert!(do_(&patient, "etcd.scratch_stop", "m1").await.changed);
+    assert!(!do_(&patient, "etcd.scratch_stop", "m1").await.changed);
+}
+
+#[tokio::test]
+async fn named_calls_fail_or_halt_and_the_probe_tells_what_happened() {
+    let patient = FakePatient::new(["m1", "m2", "m3"])
+        .fail("host.service.stop", 1, ErrorKind::Tool)
+        .halt("host.service.stop", 2, Moment::After);
+    let call = mk_call("host.service.stop", &[("member", Value::str("m1"))]);
+    let before = patient.before(&call).await.unwrap();
+    assert_eq!(patient.act(&call, &before).await.unwrap_err().kind, ErrorKind::Tool);
+    assert_eq!(patient.probe(&call, &before).await, Probed::NotDone);
+    tokio::select! {
+        _ = patient.act(&call, &before) => unreachable!("it halts"),
+        () = patient.halted() => {}
+    }
+    assert!(matches!(patient.probe(&call, &before).await, Probed::Done(done) if done.changed));
+    assert_eq!(patient.effects(), [("host.service.stop".into(), "m1".into())]);
+    assert_eq!(patient.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn a_healthy_cluster_shows_its_voters_and_a_blind_look_shows_nothing() {
+    let patient = FakePatient::new(["m1", "m2", "m3"]).revision(5);
+    let seen = patient.assess(Depth::Watch, &|| Time(1)).await;
+    assert_eq!(seen.voters.unwrap().voters().count(), 3);
+    assert!(patient.write(3));
+    patient.set_blind(true);
+    let seen = patient.assess(Depth::Full, &|| Time(1)).await;
+    assert!(
+        seen.voters.is_none()
+            && seen.members.values().all(|member| member.client.value().is_none())
+    );
+    patient.set_blind(false);
+    patient.set_partitioned(true);
+    assert!(!patient.write(1));
+    assert!(patient.assess(Depth::Full, &|| Time(1)).await.voters.is_none());
+}

@@ -1,0 +1,303 @@
+//! `host.service.*`: a member's process by the commands of the inventory.
+//!
+//! A stop ends in proof that the process is gone, whatever the stop command said; nothing here
+//! sends SIGKILL. A start on an empty data directory is refused unless it joins a cluster: two
+//! members started empty form a second, empty, writable cluster under the old id.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::{
+    files,
+    places::{Places, member},
+    process,
+    run::run,
+};
+use crate::domain::{
+    action::{Call, Done, ErrorKind, Failure, Probed},
+    evidence::{DataState, Process},
+    expr::Value,
+    inventory::{Cluster, Member},
+};
+
+/// Limit of one `status` command.
+const STATUS: Duration = Duration::from_secs(10);
+/// Limit of a start or stop command: below the limits that a step would have, so that its failure
+/// says which command hung.
+const COMMAND: Duration = Duration::from_secs(50);
+/// How long a process may take to appear after its start command ended.
+const APPEAR: Duration = Duration::from_secs(5);
+/// How long a process may take to go after its stop command ended.
+const SETTLE: Duration = Duration::from_secs(30);
+/// How long a started process must have lived to count: one that dies of its arguments or its data
+/// directory does so within this.
+const ALIVE: Duration = Duration::from_millis(300);
+const POLL: Duration = Duration::from_millis(50);
+
+/// The member's process, by its `status` command: the pid it prints, checked in /proc. A command
+/// that fails is no statement that nothing runs.
+pub(crate) async fn status(member: &Member, limit: Duration) -> Result<Option<Process>, Failure> {
+    let argv = &member.service.status;
+    let ran = run(argv, limit).await?.succeeded(argv)?;
+    let word = ran.stdout.trim();
+    if word.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(pid) = word.parse() {
+        return Ok(process::read(pid));
+    }
+    let message = format!(
+        "the status command of {} prints {:?}, a pid or nothing is expected",
+        member.name,
+        first(word)
+    );
+    Err(Failure::new(ErrorKind::Tool, message))
+}
+
+fn first(word: &str) -> String {
+    word.chars().take(60).collect()
+}
+
+/// Fails unless the member's process is gone, by its status command and by the lock that etcd
+/// holds on its database.
+pub(crate) async fn must_be_gone(member: &Member) -> Result<(), Failure> {
+    if let Some(process) = status(member, STATUS).await? {
+        let message = format!(
+            "{} still runs (process {}): its data is not touched",
+            member.name, process.pid
+        );
+        return Err(Failure::new(ErrorKind::Conflict, message));
+    }
+    let database = member.data_dir.join("member/snap/db");
+    let file = match std::fs::File::open(&database) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(files::failure("opening", &database, &error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let message = format!(
+                "a process that the status command of {} does not show has its database open: its data is not touched",
+                member.name
+            );
+            Err(Failure::new(ErrorKind::Conflict, message))
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(files::failure("locking", &database, &error))
+        }
+    }
+}
+
+/// The call's own reading of what it is about to change.
+pub(crate) async fn before(cluster: &Cluster, call: &Call) -> Result<Value, Failure> {
+    let member = member(cluster, call)?;
+    match call.action.as_str() {
+        "host.service.start" | "host.service.stop" => {
+            let process = status(member, STATUS).await?;
+            let pid = process.as_ref().map(|process| ("pid", Value::Int(process.pid.into())));
+            Ok(Value::map([("running", Value::Bool(process.is_some()))].into_iter().chain(pid)))
+        }
+        "host.service.set_args" | "host.service.reset_args" => {
+            let args = in_force(&Places::new(cluster, member, call.run).args_file())?;
+            let args = args.map(|args| {
+                (
+                    "args",
+                    Value::map(args.into_iter().map(|(name, value)| (name, Value::str(value)))),
+                )
+            });
+            Ok(Value::map(args))
+        }
+        _ => Ok(Value::map::<&str>([])),
+    }
+}
+
+/// Does it.
+pub(crate) async fn act(cluster: &Cluster, call: &Call) -> Result<Done, Failure> {
+    let member = member(cluster, call)?;
+    let places = Places::new(cluster, member, call.run);
+    match call.action.as_str() {
+        "host.service.start" => start(member, &places).await,
+        "host.service.stop" => stop(member).await,
+        "host.service.mask" => mask(member.service.mask.as_ref()).await,
+        "host.service.unmask" => mask(member.service.unmask.as_ref()).await,
+        "host.service.set_args" => set_args(call, &places),
+        "host.service.reset_args" => {
+            let changed = files::remove_own(&places.args_file())?;
+            Ok(Done { output: Value::map::<&str>([]), changed })
+        }
+        other => Err(Failure::new(ErrorKind::Invalid, format!("no action {other}"))),
+    }
+}
+
+/// Asks whether an earlier start or stop took effect.
+pub(crate) async fn probe(
+    cluster: &Cluster,
+    call: &Call,
+    before: &Value,
+) -> Result<Probed, Failure> {
+    let ran = before.get("running").and_then(Value::as_bool).unwrap_or(false);
+    let process = status(member(cluster, call)?, STATUS).await?;
+    Ok(match (call.action.as_str(), process) {
+        ("host.service.start", Some(process)) => Probed::Done(started(&process, !ran)),
+        ("host.service.stop", None) => {
+            let pid =
+                before.get("pid").and_then(Value::as_int).and_then(|pid| u32::try_from(pid).ok());
+            Probed::Done(stopped(pid, if ran { "term" } else { "was_gone" }))
+        }
+        _ => Probed::NotDone,
+    })
+}
+
+fn started(process: &Process, changed: bool) -> Done {
+    let at = process.started_at.map(|at| ("started_at", Value::Time(at.0)));
+    let output = Value::map([("pid", Value::Int(process.pid.into()))].into_iter().chain(at));
+    Done { output, changed }
+}
+
+fn stopped(pid: Option<u32>, ended_by: &'static str) -> Done {
+    let pid = pid.map(|pid| ("pid", Value::Int(pid.into())));
+    let output = Value::map([("ended_by", Value::str(ended_by))].into_iter().chain(pid));
+    Done { output, changed: ended_by != "was_gone" }
+}
+
+async fn start(member: &Member, places: &Places) -> Result<Done, Failure> {
+    if let Some(process) = status(member, STATUS).await? {
+        return Ok(started(&process, false));
+    }
+    let args = in_force(&places.args_file())?.unwrap_or_default();
+    let joins = args.get("initial-cluster-state").is_some_and(|state| state == "existing");
+    if files::data(places)?.state != DataState::Present && !joins {
+        let message = format!(
+            "{} has no data and initial-cluster-state=existing is not in force: started now it would form an empty cluster of its own. Add it to the cluster first",
+            member.name
+        );
+        return Err(Failure::new(ErrorKind::Invalid, message));
+    }
+    let mut command = member.service.start.clone();
+    command.extend(args.iter().map(|(name, value)| format!("--{name}={value}")));
+    run(&command, COMMAND).await?.succeeded(&command)?;
+    let process = appeared(member).await?;
+    tokio::time::sleep(ALIVE).await;
+    match status(member, STATUS).await? {
+        Some(now) if now.pid == process.pid => Ok(started(&now, true)),
+        _ => {
+            let message =
+                format!("{} ended right after its start: its own log says why", member.name);
+            Err(Failure::new(ErrorKind::Tool, message))
+        }
+    }
+}
+
+async fn appeared(member: &Member) -> Result<Process, Failure> {
+    let deadline = Instant::now() + APPEAR;
+    loop {
+        if let Some(process) = status(member, STATUS).await? {
+            return Ok(process);
+        }
+        if Instant::now() >= deadline {
+            let message = format!(
+                "the start command of {} ended and its status command shows no process: its own log says why",
+                member.name
+            );
+            return Err(Failure::new(ErrorKind::Tool, message));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn stop(member: &Member) -> Result<Done, Failure> {
+    let Some(process) = status(member, STATUS).await? else { return Ok(stopped(None, "was_gone")) };
+    let argv = &member.service.stop;
+    let ran = run(argv, COMMAND).await;
+    let deadline = Instant::now() + SETTLE;
+    while status(member, STATUS).await?.is_some() {
+        if let Err(failure) = &ran {
+            return Err(failure.clone());
+        }
+        if Instant::now() >= deadline {
+            let message = format!(
+                "{} (process {}) still runs after its stop command; it is not killed, for that can lose an acknowledged write. Find out what keeps it",
+                member.name, process.pid
+            );
+            return Err(Failure::new(ErrorKind::Timeout, message));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let clean = ran.is_ok_and(|ran| ran.code == Some(0));
+    Ok(stopped(Some(process.pid), if clean { "term" } else { "crash" }))
+}
+
+async fn mask(command: Option<&Vec<String>>) -> Result<Done, Failure> {
+    if let Some(argv) = command {
+        run(argv, COMMAND).await?.succeeded(argv)?;
+    }
+    Ok(Done { output: Value::map::<&str>([]), changed: command.is_some() })
+}
+
+/// The arguments in force, by name without dashes; `None` where the member's own are.
+fn in_force(path: &Path) -> Result<Option<BTreeMap<String, String>>, Failure> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(files::failure("reading", path, &error)),
+    };
+    let args = text.lines().map(|line| {
+        let pair = line.strip_prefix("--").and_then(|line| line.split_once('='));
+        pair.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| {
+            let message =
+                format!("{} holds a line that is no --name=value: reset it", path.display());
+            Failure::new(ErrorKind::Invalid, message)
+        })
+    });
+    args.collect::<Result<_, _>>().map(Some)
+}
+
+fn set_args(call: &Call, places: &Places) -> Result<Done, Failure> {
+    let given = call.args.get("args").and_then(Value::as_map);
+    let given = given.ok_or_else(|| Failure::new(ErrorKind::Invalid, "args is no map"))?;
+    let mut wanted = BTreeMap::new();
+    for (name, value) in given {
+        let value = value.to_text().unwrap_or_default();
+        check_argument(name, &value)?;
+        wanted.insert(name.to_string(), value);
+    }
+    let path = places.args_file();
+    let changed = in_force(&path)?.as_ref() != Some(&wanted);
+    if changed {
+        let lines: Vec<String> =
+            wanted.iter().map(|(name, value)| format!("--{name}={value}")).collect();
+        files::write_atomic(&path, &(lines.join("\n") + "\n"))?;
+    }
+    let residue = Value::list(vec![Value::str(path.to_string_lossy())]);
+    Ok(Done { output: Value::map([("residue", residue)]), changed })
+}
+
+fn check_argument(name: &str, value: &str) -> Result<(), Failure> {
+    let plain = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_digit());
+    if !plain || value.contains(['\n', '\r', '\0']) {
+        return Err(Failure::new(
+            ErrorKind::Invalid,
+            format!(
+                "{name:?} is no argument for a member's start, or its value has more than one line"
+            ),
+        ));
+    }
+    if name == "force-new-cluster" {
+        // Left in force it expels every member that was added since, at the next restart.
+        return Err(Failure::new(
+            ErrorKind::Invalid,
+            "force-new-cluster is never put in force for a member",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Commands of a member whose process is a plain `sleep`.
+
+use std::{fs, path::PathBuf};
+
+use super::*;
+use crate::targets::testing::{mk_call, mk_cluster, no_tools};
+
+struct Bench {
+    dir: tempfile::TempDir,
+    cluster: Cluster,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let write = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
+        write(
+            "start",
+            format!(
+                "shift; echo \"$@\" >{at}/args; sleep 1000 >/dev/null 2>&1 & echo $! >{at}/pid"
+            ),
+        );
+        write(
+            "stop",
+            format!(
+                "kill -TERM $(cat {at}/pid); while kill -0 $(cat {at}/pid) 2>/dev/null; do sleep 0.01; done"
+            ),
+        );
+        write("status", format!("cat {at}/pid 2>/dev/null || true"));
+        let cluster = mk_cluster(dir.path(), &[1, 2, 3], no_tools());
+        fs::create_dir_all(dir.path().join("m1/data/member/wal")).unwrap();
+        fs::write(dir.path().join("m1/data/member/wal/0.wal"), "x").unwrap();
+        Self { dir, cluster }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn act(&self, action: &str) -> Result<Done, Failure> {
+        act(&self.cluster, &mk_call(action, &[("member", Value::str("m1"))])).await
+    }
+
+    async fn set_args(&self, name: &str, value: &str) -> Result<Done, Failure> {
+        let args = Value::map([(name, Value::str(value))]);
+        act(
+            &self.cluster,
+            &mk_call("host.service.set_args", &[("member", Value::str("m1")), ("args", args)]),
+        )
+        .await
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let pid = fs::read_to_string(self.path("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        if let Some(process) = pid.and_then(process::read) {
+            process::signal(process.pid, rustix::process::Signal::KILL).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_and_a_stop_are_proven_by_the_process() {
+    let bench = Bench::new();
+    let started = bench.act("host.service.start").await.unwrap();
+    assert!(started.changed && started.output.get("started_at").is_some());
+    assert!(!bench.act("host.service.start").await.unwrap().changed);
+    let stopped = bench.act("host.service.stop").await.unwrap();
+    assert_eq!(stopped.output.get("ended_by"), Some(&Value::str("term")));
+    let again = bench.act("host.service.stop").await.unwrap();
+    assert_eq!(
+        (again.changed, again.output.get("ended_by")),
+        (false, Some(&Value::str("was_gone")))
+    );
+}
+
+#[tokio::test]
+async fn a_stop_that_leaves_the_process_is_a_failure() {
+    let bench = Bench::new();
+    bench.act("host.service.start").await.unwrap();
+    fs::write(bench.path("stop"), "exit 1").unwrap();
+    let before =
+        before(&bench.cluster, &mk_call("host.service.stop", &[("member", Value::str("m1"))]))
+            .await
+            .unwrap();
+    assert_eq!(before.get("running"), Some(&Value::Bool(true)));
+    let limited =
+        tokio::time::timeout(Duration::from_millis(500), bench.act("host.service.stop")).await;
+    assert!(limited.is_err(), "it goes on looking for the process to end");
+    let call = mk_call("host.service.stop", &[("member", Value::str("m1"))]);
+    assert_eq!(probe(&bench.cluster, &call, &before).await.unwrap(), Probed::NotDone);
+}
+
+/// Rows: E7.
+#[tokio::test]
+async fn an_empty_member_starts_only_to_join_a_cluster() {
+    let bench = Bench::new();
+    fs::remove_dir_all(bench.path("m1/data")).unwrap();
+    assert_eq!(bench.act("host.service.start").await.unwrap_err().kind, ErrorKind::Invalid);
+    assert!(!bench.path("pid").exists());
+    bench.set_args("initial-cluster-state", "new").await.unwrap();
+    assert_eq!(bench.act("host.service.start").await.unwrap_err().kind, ErrorKind::Invalid);
+    assert!(bench.set_args("initial-cluster-state", "existing").await.unwrap().changed);
+    assert!(!bench.set_args("initial-cluster-state", "existing").await.unwrap().changed);
+    bench.act("host.service.start").await.unwrap();
+    assert_eq!(
+        fs::read_to_string(bench.path("args")).unwrap(),
+        "--initial-cluster-state=existing\n"
+    );
+    assert!(bench.act("host.service.reset_args").await.unwrap().changed);
+    assert!(!bench.act("host.service.reset_args").await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_at_once_is_a_failed_start() {
+    let bench = Bench::new();
+    fs::write(
+        bench.path("start"),
+        format!("sleep 0.2 >/dev/null 2>&1 & echo $! >{}", bench.path("pid").display()),
+    )
+    .unwrap();
+    let failure = bench.act("host.service.start").await.unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::Tool);
+}
+
+/// Rows: E8.
+#[tokio::test]
+async fn arguments_that_must_not_stay_are_refused() {
+    let bench = Bench::new();
+    for (name, value) in [
+        ("force-new-cluster", "true"),
+        ("Name", "x"),
+        ("a b", "x"),
+        ("name", "x\n--y=z"),
+        ("", "x"),
+    ] {
+        assert_eq!(
+            bench.set_args(name, value).await.unwrap_err().kind,
+            ErrorKind::Invalid,
+            "{name:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mask_without_a_command_changes_nothing() {
+    let mut bench = Bench::new();
+    assert!(!bench.act("host.service.mask").await.unwrap().changed);
+    bench.cluster.etcd.members[0].service.mask = Some(vec!["true".into()]);
+    assert!(bench.act("host.service.mask").await.unwrap().changed);
+    bench.cluster.etcd.members[0].service.mask = Some(vec!["false".into()]);
+    assert_eq!(bench.act("host.service.mask").await.unwrap_err().kind, ErrorKind::Tool);
+}

@@ -1,0 +1,90 @@
+//! The systems we read and repair, behind one trait: nothing above this layer knows a protocol.
+//!
+//! Reading ([`Patient::assess`]) and acting ([`Patient::act`]) are apart: a look never changes
+//! anything, an action never decides anything. The catalogue of actions is a value.
+
+mod alertmanager;
+pub mod catalogue;
+mod commands;
+mod etcd;
+pub mod fake;
+mod host;
+mod http;
+pub mod patient;
+mod prometheus;
+#[cfg(test)]
+mod testing;
+
+use std::fmt::Debug;
+
+use futures::future::BoxFuture;
+
+use crate::domain::{
+    action::{Call, Done, Failure, Probed},
+    evidence::Evidence,
+    expr::Value,
+    time::Time,
+};
+
+/// What one look must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Client ports, the data directories' marks and the linearizable voter set only: the watch of
+    /// a healthy cluster. All else reads as not configured.
+    Watch,
+    /// Every vantage.
+    Full,
+    /// Every vantage, but a client port that stays silent although its member's other ports answered
+    /// is given up soon: for a run that waits for members it started itself. A member that joins is
+    /// silent there for seven seconds.
+    Brisk,
+}
+
+/// One cluster's systems.
+///
+/// *Guarantees*: `assess` and `before` change nothing. A silent system delays an answer by no more
+/// than the probe timeout. Errors carry what failed, on what, and what to do; never a secret.
+/// *Assumptions*: the caller journals before and after `act`.
+pub trait Patient: Send + Sync + Debug {
+    /// One look, every member and host in parallel. `now` is asked for each reading's time.
+    fn assess<'a>(
+        &'a self,
+        depth: Depth,
+        now: &'a (dyn Fn() -> Time + Send + Sync),
+    ) -> BoxFuture<'a, Evidence>;
+
+    /// The call's own reading of what it is about to change; journalled before it acts.
+    fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Value, Failure>>;
+
+    /// Does it. `changed` of the result is `before` ≠ wanted.
+    fn act<'a>(&'a self, call: &'a Call, before: &'a Value)
+    -> BoxFuture<'a, Result<Done, Failure>>;
+
+    /// Asks reality whether an earlier, unrecorded `act` took effect.
+    fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed>;
+
+    /// The exact commands of a call, for a person who approves; holes as `<…>`.
+    fn commands(&self, call: &Call) -> Vec<String>;
+
+    /// The highest revision any member showed in Prometheus in `[from, until]`; `None` where there
+    /// is no Prometheus or no sample.
+    fn revision_max(&self, from: Time, until: Time) -> BoxFuture<'_, Option<i64>>;
+
+    /// Whether the tools of a repair can be used (there, and new enough); `Err` says what is missing
+    /// and where.
+    fn tools(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// What fires and what is silenced (`GET /api/v2/alerts`); `None` where there is no Alertmanager.
+    fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>>;
+}
+
+/// One alert as its Alertmanager has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertState {
+    /// Its labels.
+    pub labels: crate::domain::labels::Labels,
+    /// When it started to fire, as that Alertmanager has it.
+    pub starts_at: Time,
+    /// Whether somebody silenced it.
+    pub silenced: bool,
+}

@@ -1,0 +1,75 @@
+//! What the tests of this layer share: an inventory over a temporary directory.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use crate::domain::{
+    action::Call,
+    expr::Value,
+    id::RunId,
+    inventory::{Backups, Cluster, Etcd, Host, Member, Mode, Service, Tools},
+    labels::Matchers,
+    time::Time,
+};
+
+/// A script in `dir` as an argv for a member.
+fn script(dir: &Path, name: &str, member: &str) -> Vec<String> {
+    vec!["sh".into(), dir.join(name).to_string_lossy().into_owned(), member.into()]
+}
+
+/// A cluster of members whose data is under `dir`; ports from `ports`, three per member.
+pub(crate) fn mk_cluster(dir: &Path, ports: &[u16], tools: Tools) -> Cluster {
+    let members = ports.chunks(3).zip(1..).map(|(ports, number)| {
+        let name = format!("m{number}");
+        Member {
+            name: name.as_str().into(),
+            client: format!("http://127.0.0.1:{}", ports[0]),
+            peer: format!("http://127.0.0.1:{}", ports[1]),
+            metrics: Some(format!("http://127.0.0.1:{}", ports[2])),
+            host: format!("h{number}").into(),
+            data_dir: dir.join(&name).join("data"),
+            wal_dir: None,
+            service: Service {
+                start: script(dir, "start", &name),
+                stop: script(dir, "stop", &name),
+                status: script(dir, "status", &name),
+                mask: None,
+                unmask: None,
+            },
+        }
+    });
+    let members: Vec<Member> = members.collect();
+    let hosts =
+        members.iter().map(|member| (member.host.clone(), Host { address: None, zone: None }));
+    Cluster {
+        name: "c1".into(),
+        matches: Matchers::parse("{cluster=\"c1\"}").unwrap(),
+        labels: BTreeMap::new(),
+        hosts: hosts.collect(),
+        etcd: Etcd {
+            members,
+            tls: None,
+            auth: None,
+            tools,
+            backups: Backups { dir: dir.join("backups"), min_free_factor: 2.0, keep: 3 },
+            scratch_ports: 23790..=23799,
+            allow: Vec::new(),
+        },
+        prometheus: None,
+        alertmanager: None,
+        control_targets: Vec::new(),
+        mode: Mode::Auto,
+        loss_budget_revisions: 0,
+        probe_timeout: Duration::from_secs(2),
+    }
+}
+
+/// Tools that are not there.
+pub(crate) fn no_tools() -> Tools {
+    Tools { etcdutl: "/nowhere/etcdutl".into(), etcd: "/nowhere/etcd".into() }
+}
+
+/// A call of one fixed run.
+pub(crate) fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
+    let args = args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    Call { action: action.into(), args, run: RunId(uuid::Uuid::from_u128(77)), started_at: Time(0) }
+}

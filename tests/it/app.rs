@@ -1,0 +1,216 @@
+//! A started server on a loopback port of its own, and small requests to it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use quorate::{
+    app::{App, Parts},
+    config::Config,
+    domain::{inventory::Mode, rules},
+    engine::clock::Clock,
+    store::{MemoryStore, memory},
+    targets::{catalogue::catalogue, fake::FakePatient},
+};
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+
+/// Longer than anything here takes on a busy machine.
+const GENEROUS: Duration = Duration::from_mins(1);
+
+/// A server with one modelled cluster `c1` of three members.
+#[derive(Debug)]
+pub(crate) struct TestApp {
+    app: App,
+    pub(crate) patient: FakePatient,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) url: String,
+    client: Client,
+}
+
+/// Status and JSON body (null where it is none).
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+impl Answer {
+    /// The `code` of a refusal.
+    pub(crate) fn error(&self) -> &str {
+        self.json["error"]["code"].as_str().unwrap_or_default()
+    }
+
+    /// The `message` of a refusal.
+    pub(crate) fn message(&self) -> &str {
+        self.json["error"]["message"].as_str().unwrap_or_default()
+    }
+}
+
+/// The shipped rules with a grace of one second.
+fn quick_rules() -> Vec<(String, String)> {
+    let root = repository("rules");
+    let mut files = Vec::new();
+    for kind in ["responses", "playbooks"] {
+        for entry in fs::read_dir(root.join(kind)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let quick = "grace: {for: 1s, samples: 2, max_gap: 1s}";
+            let lines = text.lines().map(|line| match line.split_once("grace: {") {
+                Some((indent, _)) if indent.trim().is_empty() => format!("{indent}{quick}\n"),
+                _ => format!("{line}\n"),
+            });
+            files.push((path.display().to_string(), lines.collect()));
+        }
+    }
+    files
+}
+
+/// A path in the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+impl TestApp {
+    /// Without tokens: everybody on this machine is an approver.
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With a changed configuration.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let patient = FakePatient::new(["m1", "m2", "m3"]).named("c1").revision(100);
+        let mut cluster = patient.inventory();
+        cluster.mode = Mode::Propose;
+        let mut config = Config::without_file(Path::new("nowhere"));
+        config.listen.set_port(0);
+        config.watch.every = Duration::from_millis(200);
+        config.shutdown_grace = Duration::from_secs(1);
+        change(&mut config);
+        let catalogue = catalogue();
+        let (rules, found) = rules::load(&quick_rules(), &catalogue);
+        assert!(!rules::has_errors(&found), "{found:#?}");
+        let store = memory();
+        let app = App::start(Parts {
+            config,
+            rules,
+            catalogue,
+            store: store.clone(),
+            clusters: vec![(Arc::new(cluster), Arc::new(patient.clone()))],
+            clock: Clock::start(),
+        });
+        let app = app.await.unwrap();
+        let url = format!("http://{}", app.address());
+        let client = Client::builder().no_proxy().tls_certs_only([]).timeout(GENEROUS);
+        Self { app, patient, store, url, client: client.build().unwrap() }
+    }
+
+    /// A request to be finished by the caller.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A webhook of Alertmanager.
+    pub(crate) async fn alerts(&self, alerts: &Value) -> Answer {
+        self.post("/api/v1/webhook", &webhook(alerts)).await
+    }
+
+    /// Asks again until the answer is as wished.
+    #[track_caller]
+    pub(crate) fn eventually<'a>(
+        &'a self,
+        path: &'a str,
+        holds: impl Fn(&Value) -> bool + 'a,
+    ) -> impl Future<Output = Value> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let until = tokio::time::Instant::now() + GENEROUS;
+            loop {
+                let answer = self.get(path).await;
+                if holds(&answer.json) {
+                    return answer.json;
+                }
+                assert!(
+                    tokio::time::Instant::now() < until,
+                    "{caller}: {path} never came to that: {}",
+                    answer.text
+                );
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// Runs a verb of the built program against this server.
+    pub(crate) async fn cli(&self, args: &[&str]) -> Said {
+        said(args, &[("QUORATE_SERVER", &self.url)]).await
+    }
+
+    /// Stops in order.
+    pub(crate) async fn stop(self) {
+        self.app.stop().await.unwrap();
+    }
+}
+
+/// What a verb did.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a verb of the built program.
+pub(crate) async fn said(args: &[&str], env: &[(&str, &str)]) -> Said {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(args).envs(env.iter().copied()).env("COLUMNS", "100").current_dir(repository(""));
+    let output = command.output().await.unwrap();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let code = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Answer { code, text, json }
+}
+
+/// A body around alerts.
+pub(crate) fn webhook(alerts: &Value) -> Value {
+    json!({
+        "version": "4", "groupKey": "{}:{}", "truncatedAlerts": 0, "receiver": "quor\\.ate",
+        "status": "resolved", "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
+        "externalURL": "http://alertmanager", "alerts": alerts,
+    })
+}
+
+/// A firing alert with these labels.
+pub(crate) fn alert(labels: &Value) -> Value {
+    json!({
+        "status": "firing", "labels": labels, "annotations": {"summary": "x"},
+        "startsAt": "2026-11-21T03:37:48.87986654+01:00", "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "", "fingerprint": "0",
+    })
+}
+
+/// The alert that says that the quorum is lost.
+pub(crate) fn quorum_alert() -> Value {
+    alert(&json!({"alertname": "etcdInsufficientMembers", "cluster": "c1"}))
+}

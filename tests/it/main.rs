@@ -1,0 +1,9 @@
+//! The server over HTTP and the command line, in one process: store in memory, modelled patient.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod api;
+mod app;
+mod cli;
+mod roles;
+mod serve;
+mod webhook;

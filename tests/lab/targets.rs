@@ -1,0 +1,251 @@
+//! The actions on real members one by one, where no shipped playbook would lead them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use quorate::{
+    domain::{
+        action::{Call, Done, ErrorKind, Failure, OnResume, Probed},
+        evidence::Evidence,
+        expr::Value,
+        id::RunId,
+        inventory::{
+            Backups, Cluster, Etcd as EtcdEntry, Host, Member, Mode, Service, Tls, Tools as Paths,
+        },
+        labels::Matchers,
+        time::Time,
+    },
+    targets::{Depth, Patient, catalogue::catalogue, patient::patient},
+};
+
+use crate::harness::{Etcd, GENEROUS, Layout, Tools, eventually, free_ports, use_ring, wait_for};
+
+/// A cluster and quorate's hands on it, without quorate.
+struct Bench {
+    etcd: Etcd,
+    patient: Arc<dyn Patient>,
+    run: RunId,
+}
+
+impl Bench {
+    fn of(layout: Layout<'_>) -> Self {
+        let etcd = layout.start();
+        use_ring();
+        let patient = patient(Arc::new(inventory(&etcd)));
+        Self { etcd, patient, run: RunId(uuid::Uuid::now_v7()) }
+    }
+
+    fn call(&self, action: &str, args: &[(&str, Value)]) -> Call {
+        let args: BTreeMap<String, Value> =
+            args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        Call { action: action.into(), args, run: self.run, started_at: Time(0) }
+    }
+
+    /// Reads before, acts; what is probed on resume must then be found done.
+    fn try_(&self, action: &str, args: &[(&str, Value)]) -> Result<Done, Failure> {
+        let call = self.call(action, args);
+        wait_for(async {
+            let before = self.patient.before(&call).await?;
+            let done = self.patient.act(&call, &before).await?;
+            if catalogue()[action].on_resume == OnResume::Probe {
+                let probed = self.patient.probe(&call, &before).await;
+                assert_eq!(probed, Probed::Done(done.clone()), "{action}");
+            }
+            Ok(done)
+        })
+    }
+
+    #[track_caller]
+    fn act(&self, action: &str, member: &str, more: &[(&str, Value)]) -> Value {
+        self.try_member(action, member, more).unwrap().output
+    }
+
+    fn try_member(
+        &self,
+        action: &str,
+        member: &str,
+        more: &[(&str, Value)],
+    ) -> Result<Done, Failure> {
+        let mut args = vec![("member", Value::str(member))];
+        args.extend(more.iter().cloned());
+        self.try_(action, &args)
+    }
+
+    fn look(&self) -> Evidence {
+        wait_for(self.patient.assess(Depth::Full, &|| Time(0)))
+    }
+
+    /// A stopped member's data as `etcd.choose_survivor` wants it, read by a copy; `write` may
+    /// change the copy before.
+    fn by_copy(&self, member: &str, write: impl FnOnce(&str)) -> Value {
+        self.act("etcd.data_copy", member, &[("to", Value::str("scratch"))]);
+        let scratch = self.act("etcd.scratch_start", member, &[]);
+        write(text(&scratch, "endpoint"));
+        let snapshot = self.act("etcd.snapshot", member, &[("of", Value::str("scratch"))]);
+        self.act("etcd.scratch_stop", member, &[]);
+        Value::map([("scratch", scratch), ("snapshot", snapshot)])
+    }
+
+    /// Restores a stopped member's snapshot in its place and starts it.
+    fn rebuild(&self, member: &str, snapshot: &Value) -> Value {
+        let path = ("snapshot", snapshot.get("path").unwrap().clone());
+        let restore = [path, ("to", Value::str("new")), ("bump", Value::Int(1_000_000))];
+        let restored = self.act("etcd.restore", member, &restore);
+        assert_eq!(self.act("etcd.restore", member, &restore), restored, "one token, one id");
+        self.act("etcd.data_out", member, &[("to", Value::str("old"))]);
+        self.act("etcd.data_in", member, &[("from", Value::str("new"))]);
+        self.act("host.service.start", member, &[]);
+        eventually(GENEROUS, "the restored member leads itself", || self.look().voters.is_some());
+        restored
+    }
+}
+
+fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value.get(field).and_then(Value::as_str).unwrap()
+}
+
+fn inventory(etcd: &Etcd) -> Cluster {
+    let script = Etcd::service_script().display().to_string();
+    let member = |member: &crate::harness::Member| {
+        let command = |verb: &str| {
+            vec![
+                script.clone(),
+                etcd.dir().display().to_string(),
+                verb.to_owned(),
+                member.name.clone(),
+            ]
+        };
+        Member {
+            name: member.name.as_str().into(),
+            client: member.client.clone(),
+            peer: member.peer.clone(),
+            metrics: Some(member.metrics.clone()),
+            host: member.host.as_str().into(),
+            data_dir: member.data.clone(),
+            wal_dir: None,
+            service: Service {
+                start: command("start"),
+                stop: command("stop"),
+                status: command("status"),
+                mask: Some(command("mask")),
+                unmask: Some(command("unmask")),
+            },
+        }
+    };
+    let host = |member: &crate::harness::Member| {
+        (member.host.as_str().into(), Host { address: None, zone: None })
+    };
+    let tls = etcd.certs().map(|certs| Tls {
+        ca_file: certs.ca(),
+        cert_file: Some(certs.file("client", "crt")),
+        key_file: Some(certs.file("client", "key")),
+    });
+    let ports = free_ports(4);
+    let tools = Tools::find();
+    Cluster {
+        name: "lab".into(),
+        matches: Matchers::parse("{cluster=\"lab\"}").unwrap(),
+        labels: BTreeMap::new(),
+        hosts: etcd.members().iter().map(host).collect(),
+        etcd: EtcdEntry {
+            members: etcd.members().iter().map(member).collect(),
+            tls,
+            auth: None,
+            tools: Paths { etcdutl: tools.etcdutl.clone(), etcd: tools.etcd.clone() },
+            backups: Backups { dir: etcd.dir().join("backups"), min_free_factor: 2.0, keep: 3 },
+            scratch_ports: ports..=ports + 3,
+            allow: Vec::new(),
+        },
+        prometheus: None,
+        alertmanager: None,
+        control_targets: Vec::new(),
+        mode: Mode::Auto,
+        loss_budget_revisions: 0,
+        probe_timeout: Duration::from_secs(2),
+    }
+}
+
+/// Rows: E2. Over mutual TLS: the peer port offers HTTP/2 there and serves only gRPC on it.
+#[test]
+fn a_silent_survivor_is_read_by_a_copy_and_its_peer_port_still_speaks() {
+    let bench = Bench::of(Layout::of(3).with_tls());
+    let written = bench.etcd.put_many("m2", "k", 40);
+    bench.etcd.kill9("m1");
+    bench.etcd.kill9("m3");
+    bench.etcd.wait_leaderless("m2");
+    bench.act("host.service.stop", "m2", &[]);
+    bench.act("host.service.start", "m2", &[]);
+    eventually(GENEROUS, "m2 speaks on its peer port only", || {
+        let seen = bench.look();
+        let m2 = &seen.members["m2"];
+        m2.client.value().is_none() && m2.peer.value().is_some() && m2.metrics.value().is_some()
+    });
+    bench.act("host.service.stop", "m2", &[]);
+    let read = bench.by_copy("m2", |_| ());
+    let snapshot = read.get("snapshot").unwrap().clone();
+    assert_eq!(snapshot.get("revision"), Some(&Value::Int(written)));
+    let among = Value::map([("m2", read)]);
+    let chosen = bench.try_("etcd.choose_survivor", &[("among", among)]).unwrap().output;
+    assert_eq!(text(&chosen, "member"), "m2");
+    bench.rebuild("m2", &snapshot);
+    assert_eq!(bench.etcd.count_keys("m2", "k"), Some(40));
+}
+
+/// Rows: E13. The lower one is compared as it is, the higher one by its snapshot.
+#[test]
+fn two_histories_are_refused_and_one_history_is_not() {
+    let bench = Bench::of(Layout::of(3));
+    bench.etcd.put_many("m1", "k", 20);
+    for member in ["m1", "m2"] {
+        bench.act("host.service.stop", member, &[]);
+    }
+    let put = |endpoint: &str, values: &[&str]| {
+        wait_for(async {
+            let mut client = etcd_client::Client::connect([endpoint], None).await.unwrap();
+            for value in values {
+                client.put("fork", *value, None).await.unwrap();
+            }
+        });
+    };
+    let m1 = bench.by_copy("m1", |at| put(at, &["one"]));
+    let m2 = bench.by_copy("m2", |at| put(at, &["other", "more"]));
+    let choose = |m1: Value, m2: Value| {
+        bench.try_("etcd.choose_survivor", &[("among", Value::map([("m1", m1), ("m2", m2)]))])
+    };
+    let refused = choose(m1.clone(), m2).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::RefusedByGuard, "{refused}");
+    let m2 = bench.by_copy("m2", |at| put(at, &["one", "more"]));
+    let chosen = choose(m1, m2).unwrap().output;
+    assert_eq!(text(&chosen, "member"), "m2");
+}
+
+/// Rows: E4, E5. The old pair comes back at the same addresses and forms its old cluster.
+#[test]
+fn changes_of_membership_go_to_the_cluster_that_the_run_built() {
+    let bench = Bench::of(Layout::of(3));
+    bench.etcd.put_many("m1", "k", 10);
+    bench.etcd.kill9("m2");
+    bench.etcd.kill9("m3");
+    bench.etcd.wait_leaderless("m1");
+    let snapshot = bench.act("etcd.snapshot", "m1", &[]);
+    bench.act("host.service.stop", "m1", &[]);
+    let restored = bench.rebuild("m1", &snapshot);
+    bench.etcd.start("m2");
+    bench.etcd.start("m3");
+    eventually(GENEROUS, "the old pair has a leader", || {
+        bench.etcd.status("m2").is_some_and(|status| status.leader.is_some())
+    });
+    assert!(bench.look().voters.is_none(), "two clusters name leaders");
+    let compared = bench.try_("etcd.compare", &[]).unwrap().output;
+    let ids = compared.get("cluster_ids").and_then(Value::as_list).unwrap();
+    assert_eq!(ids, [restored.get("cluster_id").unwrap().clone()]);
+    let added = bench.act("etcd.member_add_learner", "m2", &[]);
+    let id = ("id", added.get("id").unwrap().clone());
+    let second = bench.try_member("etcd.member_add_learner", "m3", &[]).unwrap_err();
+    assert_eq!(second.kind, ErrorKind::TooManyLearners);
+    assert!(bench.try_("etcd.member_remove", std::slice::from_ref(&id)).unwrap().changed);
+    assert!(!bench.try_("etcd.member_remove", &[id]).unwrap().changed);
+    let taken = bench.try_member("etcd.data_out", "m2", &[("to", Value::str("old"))]).unwrap_err();
+    assert_eq!(taken.kind, ErrorKind::Conflict, "it runs");
+    let other = Bench { run: RunId(uuid::Uuid::now_v7()), ..bench };
+    assert_eq!(other.try_("etcd.compare", &[]).unwrap_err().kind, ErrorKind::Conflict);
+}
