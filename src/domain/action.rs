@@ -98,6 +98,8 @@ pub struct ActionSpec {
     pub holds: bool,
     /// Whether its `StepDone` ends the hold of its member (a start by this run).
     pub releases: bool,
+    /// Whether its output's `cluster_id` names a cluster that it builds anew.
+    pub builds: bool,
     /// Whether it stops, masks or moves what may serve: needs an `approve` before it.
     pub fences: bool,
     /// Time limit of one try where the step names none.

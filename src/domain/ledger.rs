@@ -47,6 +47,9 @@ pub struct Attempt {
     pub approved: bool,
     /// Whether its playbook destroys data and went past the point of no return.
     pub destructive: bool,
+    /// Whether a person said no: that holds the next question back, and uses none of the limit up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub denied: bool,
 }
 
 /// Attempts of one subject.
@@ -99,10 +102,11 @@ impl Ledger {
         self.recent.iter().rev().find(|attempt| wanted(attempt.outcome)).map(|attempt| attempt.at)
     }
 
-    /// Attempts (cancelled ones left out) that ended within `window` before `now`.
+    /// Attempts (cancelled and denied ones left out) that ended within `window` before `now`.
     pub fn within(&self, window: Duration, now: Time) -> usize {
         let counts = |attempt: &&Attempt| {
-            attempt.outcome != Outcome::Cancelled && now.since(attempt.at) < window
+            let tried = attempt.outcome != Outcome::Cancelled && !attempt.denied;
+            tried && now.since(attempt.at) < window
         };
         self.recent.iter().filter(counts).count()
     }
@@ -134,6 +138,7 @@ mod tests {
             at: Time(at),
             approved: false,
             destructive: false,
+            denied: false,
         }
     }
 
@@ -147,6 +152,17 @@ mod tests {
         assert_eq!((ledger.attempts(), ledger.recent.len()), (250, RECENT_MAX));
         ledger.ended(attempt(Outcome::Succeeded, 251));
         assert_eq!((ledger.attempts(), ledger.failures), (251, 0));
+    }
+
+    /// Who says no three times has not locked the fourth, approved attempt out.
+    #[test]
+    fn a_denied_attempt_holds_the_next_one_back_and_uses_none_of_the_limit_up() {
+        let mut ledger = Ledger::default();
+        ledger.ended(Attempt { denied: true, ..attempt(Outcome::Undone, 1000) });
+        assert!(ledger.backoff_until(&Backoff::default()).is_some());
+        assert_eq!(ledger.within(Duration::from_hours(24), Time(2000)), 0);
+        ledger.ended(attempt(Outcome::Undone, 1500));
+        assert_eq!(ledger.within(Duration::from_hours(24), Time(2000)), 1);
     }
 
     #[test]

@@ -91,9 +91,9 @@ fn member_value(state: &MemberState) -> Value {
     let mut fields = vec![
         ("host", Value::str(state.host.as_str())),
         ("serving", Value::Bool(state.serving)),
-        ("learner", Value::Bool(state.learner)),
         ("held", Value::Bool(state.held)),
     ];
+    fields.extend(state.learner.map(|learner| ("learner", Value::Bool(learner))));
     fields.extend(state.id.map(|id| ("id", Value::str(id.to_string()))));
     fields.extend(state.alive.map(|alive| ("alive", Value::Bool(alive))));
     fields.extend(state.leader.map(|leader| ("leader", Value::Bool(leader))));

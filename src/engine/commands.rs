@@ -12,7 +12,10 @@ use crate::{
         id::{ClusterName, LossId, MemberName, RunId},
         playbook::{model::Playbook, plan::Plan},
         record::{Acknowledged, Attested, Paused, Record, Said},
-        run::event::{Outcome, RunEvent, RunRecord},
+        run::{
+            event::{Outcome, RunEvent, RunRecord},
+            state::Run,
+        },
     },
     store::StoreError,
 };
@@ -35,7 +38,8 @@ pub enum Command {
     Deny(RunId, Said),
     /// A parked run goes on.
     Resume(RunId, Said),
-    /// A parked run is given up: its finalizers run, nothing is taken back.
+    /// A parked run is given up: its finalizers run, and before the point of no return what it did
+    /// is taken back.
     Abandon(RunId, Said),
     /// A loss is acknowledged.
     Ack(LossId, Said),
@@ -116,12 +120,17 @@ impl Engine {
                 self.tell(run, event, "goes on").await
             }
             Command::Abandon(run, said) => {
-                self.parked(run)?;
+                let undo = self.parked(run)?.past_return.is_none();
                 let message = format!("given up by {}: {}", said.by, said.reason);
                 let failure = Failure::new(ErrorKind::Denied, message);
                 let outcome = Outcome::Parked;
-                let event = RunEvent::UnwindStarted { outcome, failure, undo: false };
-                self.tell(run, event, "is given up; its finalizers run").await
+                let event = RunEvent::UnwindStarted { outcome, failure, undo };
+                let what = if undo {
+                    "is given up; what it did is taken back"
+                } else {
+                    "is given up; its finalizers run"
+                };
+                self.tell(run, event, what).await
             }
             Command::Ack(loss, said) => self.ack(loss, said).await,
             Command::Attest { cluster, member, said, lasts } => {
@@ -182,12 +191,12 @@ impl Engine {
         self.tell(run, event, "is denied; what was done is taken back").await
     }
 
-    fn parked(&self, run: RunId) -> Result<(), CommandError> {
+    fn parked(&self, run: RunId) -> Result<&Run, CommandError> {
         let watched = self.state.cluster_of_run(run);
         let found = watched.and_then(|watched| watched.state.runs.get(&run));
         let found = found.ok_or_else(|| CommandError::NotFound(format!("run {run}")))?;
         if found.parked.is_some() {
-            return Ok(());
+            return Ok(found);
         }
         Err(conflict(run, format!("{run} is not parked: it is {}", found.state())))
     }

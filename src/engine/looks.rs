@@ -227,7 +227,8 @@ pub(super) fn judge(watched: &Watched, evidence: Evidence, now: Time) -> Look {
 /// The same with what a run holds.
 pub(super) fn judge_held(watched: &Watched, evidence: Evidence, held: &Held, now: Time) -> Look {
     let observed = watched.observed.as_ref();
-    let judgement = verdict::judge(&evidence, observed, &watched.state.attested, held, now);
+    let (attested, built) = (&watched.state.attested, watched.built());
+    let judgement = verdict::judge(&evidence, observed, attested, held, built, now);
     let survivor = best_survivor(&judgement);
     let loss = survivor.as_ref().and_then(|(_, revision)| watched.expect_loss(*revision, now));
     Look { evidence, judgement, survivor: survivor.map(|(name, _)| name), loss }

@@ -261,11 +261,8 @@ impl Engine {
         if records.iter().any(|record| matches!(record, Record::LossRecorded(_))) {
             let watched = self.state.clusters.get(&cluster);
             let row = watched.and_then(|watched| watched.state.runs.get(&run));
-            let book = self.state.playbook_of(run);
-            let zombies = row.zip(book.as_ref()).and_then(|(row, book)| {
-                watches::after(row, book, WatchKind::Zombies, self.state.now())
-            });
-            records.extend(zombies);
+            let now = self.state.now();
+            records.extend(row.and_then(|row| watches::after(row, WatchKind::Zombies, now)));
         }
         if let Some(outcome) = finished {
             records.extend(self.ending(&cluster, run, outcome));
@@ -288,10 +285,7 @@ impl Engine {
         let Some(run) = watched.state.runs.get(&id) else { return Vec::new() };
         let mut records = Vec::new();
         if self.is_destructive(run) && outcome == Outcome::Succeeded {
-            let playbook = self.state.playbook_of(id);
-            let now = self.state.now();
-            let proof = playbook.and_then(|book| watches::after(run, &book, WatchKind::Proof, now));
-            records.extend(proof);
+            records.extend(watches::after(run, WatchKind::Proof, self.state.now()));
         }
         let incident = run.incident.and_then(|id| watched.state.incidents.get(&id));
         let Some(incident) = incident else { return records };
@@ -315,6 +309,7 @@ impl Engine {
             at: self.state.now(),
             approved: run.approval.is_some(),
             destructive: self.is_destructive(run),
+            denied: run.denied.is_some(),
         };
         Record::AttemptEnded(AttemptRecord { subject: subject.clone(), attempt })
     }

@@ -12,7 +12,7 @@ use crate::{
         alert::Alerts,
         cluster::ClusterState,
         evidence::{Evidence, Held, Observed},
-        id::{ClusterName, IncidentId, PlaybookName, ResponseName, RunId},
+        id::{ClusterName, EtcdId, IncidentId, PlaybookName, ResponseName, RunId},
         incident::correlation::Correlation,
         inventory::Cluster,
         loss::Loss,
@@ -143,6 +143,11 @@ impl Watched {
     pub fn expect_loss(&self, revision: i64, now: Time) -> Option<Loss> {
         let row = self.observed.as_ref()?;
         Some(Loss::expected(Some(row), self.prometheus_max, row.epoch, revision, now))
+    }
+
+    /// The cluster that the open run built anew.
+    pub fn built(&self) -> Option<EtcdId> {
+        self.state.open_run().and_then(|run| run.built)
     }
 
     /// What the open run holds.

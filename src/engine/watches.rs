@@ -7,8 +7,7 @@ use super::{Engine, event::Event};
 use crate::domain::{
     action::Call,
     expr::Value,
-    id::{ClusterName, EtcdId},
-    playbook::model::{Playbook, Step, StepKind},
+    id::ClusterName,
     record::{Record, Watch, WatchKind, WatchReport},
     run::state::Run,
     time::Time,
@@ -25,11 +24,8 @@ const PROOF_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The look-outs that follow a rebuild: for old members from the moment the loss is written down,
 /// whatever becomes of the run; the proof again only where it succeeded.
-pub(super) fn after(run: &Run, playbook: &Playbook, kind: WatchKind, now: Time) -> Option<Record> {
-    let is_restore = |step: &&Step| matches!(&step.kind, StepKind::Action(call) if call.action == "etcd.restore");
-    let restore = playbook.steps.iter().find(is_restore)?;
-    let output = run.steps.get(&restore.name)?.output()?;
-    let cluster_id = EtcdId::parse(output.get("cluster_id")?.as_str()?)?;
+pub(super) fn after(run: &Run, kind: WatchKind, now: Time) -> Option<Record> {
+    let cluster_id = run.built?;
     let (from, until) = match kind {
         WatchKind::Proof => {
             let due = now.after(PROOF_AFTER);

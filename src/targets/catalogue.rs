@@ -36,6 +36,7 @@ fn row(name: &'static str, class: Class, on_resume: OnResume, help: &'static str
         undo: None,
         holds: false,
         releases: false,
+        builds: false,
         fences: false,
         timeout: if class == Class::Read { READ } else { WRITE },
     }
@@ -298,6 +299,7 @@ fn moving() -> Vec<ActionSpec> {
                 ("cluster_id", ID),
                 ("revision", Type::Int),
             ]),
+            builds: true,
             timeout: BULK,
             ..row(
                 "etcd.restore",

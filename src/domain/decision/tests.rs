@@ -71,6 +71,7 @@ fn ledger(outcomes: &[(Outcome, i64)]) -> Ledger {
             at: Time(NOW.0 - seconds_ago * 1000),
             approved: false,
             destructive: true,
+            denied: false,
         });
     }
     ledger

@@ -36,6 +36,7 @@ pub(crate) fn catalogue() -> Catalogue {
         undo: None,
         holds: false,
         releases: false,
+        builds: false,
         fences: false,
         timeout: Duration::from_secs(if class == Class::Read { 30 } else { 60 }),
     };

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::domain::{
     action::Failure,
     evidence::MemberEvidence,
-    id::{IncidentId, MemberName, RunId},
+    id::{EtcdId, IncidentId, MemberName, RunId},
     inventory::Mode,
     playbook::plan::Plan,
     time::Time,
@@ -153,6 +153,9 @@ pub enum RunEvent {
         /// The member whose hold ends.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         released: Option<MemberName>,
+        /// The id of the cluster that this step built anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        built: Option<EtcdId>,
     },
     /// It failed.
     StepFailed {

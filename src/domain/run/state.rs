@@ -11,7 +11,7 @@ use super::event::{Ask, EntryKey, List, ModeWord, Outcome, RunEvent, StepPath};
 use crate::domain::{
     action::Failure,
     evidence::{Held, MemberEvidence},
-    id::{IncidentId, MemberName, RunId},
+    id::{EtcdId, IncidentId, MemberName, RunId},
     playbook::plan::Plan,
     time::Time,
 };
@@ -141,6 +141,8 @@ pub struct Run {
     pub denied: Option<(String, String)>,
     /// Time spent waiting for people, left out of the run's limit.
     pub waited: Duration,
+    /// The id of the cluster that this run built anew.
+    pub built: Option<EtcdId>,
     /// The point of no return that was started, if one was.
     pub past_return: Option<StepPath>,
     /// The way back, where it has begun.
@@ -176,6 +178,7 @@ impl Run {
             approval: None,
             denied: None,
             waited: Duration::ZERO,
+            built: None,
             past_return: None,
             unwind: None,
             parked: None,
@@ -203,8 +206,9 @@ impl Run {
                 self.past_return = irreversible.then(|| step.clone()).or(self.past_return.take());
             }
             RunEvent::StepSkipped { step } => self.set(step, Stage::Skipped, at),
-            RunEvent::StepDone { step, output, changed, released } => {
+            RunEvent::StepDone { step, output, changed, released, built } => {
                 self.done(step, output, *changed, at);
+                self.built = built.or(self.built);
                 self.release(released.as_ref());
             }
             RunEvent::StepFailed { step, failure, last } => {
@@ -331,6 +335,11 @@ impl Run {
     fn resume(&mut self, at: Time) {
         self.parked = None;
         self.waited = at.since(self.started_at);
+        if self.unwind.is_some() {
+            // on the way back nothing begins anew; only what could not be told is asked again
+            self.entries.retain(|_, row| !matches!(row.stage, Stage::Failed { .. }));
+            return;
+        }
         let failed = |row: &StepRun| matches!(row.stage, Stage::Failed { last: true, .. });
         let failed = self.steps.iter().filter(|(_, row)| failed(row)).map(|(path, _)| path);
         let over: Vec<String> = failed

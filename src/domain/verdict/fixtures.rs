@@ -234,6 +234,7 @@ pub(crate) struct Case {
     pub(crate) observed: Option<Observed>,
     pub(crate) attested: BTreeMap<MemberName, Attestation>,
     pub(crate) held: Held,
+    pub(crate) built: Option<EtcdId>,
 }
 
 /// A look at a cluster that was last seen with voters `m1 m2 m3` at revision 100.
@@ -250,6 +251,7 @@ pub(crate) fn evidence() -> Case {
         observed: Some(observed(&["m1", "m2", "m3"], 100)),
         attested: BTreeMap::new(),
         held: Held::new(),
+        built: None,
     }
 }
 
@@ -295,6 +297,12 @@ impl Case {
         self
     }
 
+    /// A run under way restored this cluster.
+    pub(crate) fn built(mut self, cluster: EtcdId) -> Self {
+        self.built = Some(cluster);
+        self
+    }
+
     pub(crate) fn attested(mut self, name: &str, until: Time) -> Self {
         let word =
             Attestation { by: "ann".into(), reason: "burnt".into(), at: Time(NOW.0 - 5000), until };
@@ -303,6 +311,7 @@ impl Case {
     }
 
     pub(crate) fn judge(&self) -> Judgement {
-        judge(&self.evidence, self.observed.as_ref(), &self.attested, &self.held, NOW)
+        let observed = self.observed.as_ref();
+        judge(&self.evidence, observed, &self.attested, &self.held, self.built, NOW)
     }
 }

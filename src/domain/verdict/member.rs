@@ -53,7 +53,7 @@ pub(super) fn stranger(listed: &ListedMember) -> Seen {
         id: Some(listed.id),
         host: HostName::from(""),
         voter: !listed.learner,
-        learner: listed.learner,
+        learner: Some(listed.learner),
         alive: None,
         gone: false,
         serving: false,
@@ -106,26 +106,29 @@ pub(super) fn see(name: &MemberName, current: &MemberEvidence, context: Context<
     let dead = matches!(life, Life::Gone | Life::Unreachable);
     let data = readings.data.value().map(|data| data.state);
     let data = if amnesia.is_some() { Some(DataState::Empty) } else { data };
-    let state = MemberState {
-        id: listed.map(|listed| listed.id).or_else(|| own_id(readings)),
-        host: current.host.clone(),
-        voter,
-        learner: listed
-            .map_or_else(|| status(readings).is_some_and(|s| s.learner), |listed| listed.learner),
-        alive: match life {
-            Life::Alive => Some(true),
-            Life::Gone | Life::Unreachable => Some(false),
-            Life::Unknown => None,
-        },
-        gone: matches!(life, Life::Gone),
-        serving: readings.client.value().is_some(),
-        leader: None,
-        revision: revision(readings),
-        data,
-        permanence: dead.then(|| permanence(data, &context)).flatten(),
-        held: context.before.is_some(),
-        why,
-    };
+    let state =
+        MemberState {
+            id: listed.map(|listed| listed.id).or_else(|| own_id(readings)),
+            host: current.host.clone(),
+            voter,
+            learner: Some(listed.map_or_else(
+                || status(readings).is_some_and(|s| s.learner),
+                |listed| listed.learner,
+            )),
+            alive: match life {
+                Life::Alive => Some(true),
+                Life::Gone | Life::Unreachable => Some(false),
+                Life::Unknown => None,
+            },
+            gone: matches!(life, Life::Gone),
+            serving: readings.client.value().is_some(),
+            leader: None,
+            revision: revision(readings),
+            data,
+            permanence: dead.then(|| permanence(data, &context)).flatten(),
+            held: context.before.is_some(),
+            why,
+        };
     let (claim, has_leader) = if word_counts { word(current, who) } else { (None, false) };
     let (follows, follows_some) = if word_counts { word(readings, who) } else { (None, false) };
     Seen { state, claim, has_leader, follows: follows.map(|(leader, _)| leader), follows_some }

@@ -85,8 +85,8 @@ pub struct MemberState {
     pub host: HostName,
     /// Whether it votes, by the member list.
     pub voter: bool,
-    /// Whether it is a learner, by the member list.
-    pub learner: bool,
+    /// Whether it is a learner, by the member list; `None` where no list can be trusted.
+    pub learner: Option<bool>,
     /// True, false (gone or unreachable), or unknown.
     pub alive: Option<bool>,
     /// Whether it is dead by a positive statement rather than by silence.
@@ -127,6 +127,16 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Leaves out what rests on the member list last seen, where this look read none: a run that
+    /// changes the membership must not act on the list from before its own change.
+    pub fn trust_only_a_current_list(&mut self) {
+        if self.voters_current {
+            return;
+        }
+        self.voters.clear();
+        self.members.values_mut().for_each(|member| member.learner = None);
+    }
+
     /// The marks worth remembering: those of voters that live and serve. The mark of a member that
     /// lost its memory never gets in, so it stays recognisable.
     pub fn marks(&self, evidence: &Evidence) -> BTreeMap<MemberName, String> {

@@ -18,7 +18,8 @@ use crate::domain::{
 
 /// Judges one look at a cluster.
 ///
-/// `held` are the members that a run stopped, masked or moved, with their readings from before.
+/// `held` are the members that a run stopped, masked or moved, with their readings from before;
+/// `built` is the cluster that a run under way restored: it is believed whatever its revision.
 /// A lone claim of a leader is unknown until a second voter or a linearizable read of the same look
 /// confirms it, so no memory of earlier looks is needed.
 pub fn judge(
@@ -26,9 +27,12 @@ pub fn judge(
     observed: Option<&Observed>,
     attested: &BTreeMap<MemberName, Attestation>,
     held: &Held,
+    built: Option<EtcdId>,
     now: Time,
 ) -> Judgement {
-    let current = evidence.voters.as_ref().filter(|set| is_same_history(set, observed));
+    let believed =
+        |set: &&VoterSet| built == Some(set.cluster_id) || is_same_history(set, observed);
+    let current = evidence.voters.as_ref().filter(believed);
     let set = current.or_else(|| observed.map(|observed| &observed.voters));
     let mut seen: BTreeMap<MemberName, Seen> = BTreeMap::new();
     for (name, readings) in &evidence.members {

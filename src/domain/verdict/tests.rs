@@ -169,7 +169,8 @@ fn voter_and_learner_left_of_3_is_lost() {
         .member("m4", up(100).learner().leader("m2"));
     let judgement = check(&case, &lost(&["m1"], false));
     assert_eq!(judgement.voters, names(&["m1", "m2", "m3"]));
-    assert!(judgement.members["m4"].learner && !judgement.members["m4"].voter);
+    let fourth = &judgement.members["m4"];
+    assert_eq!((fourth.learner, fourth.voter), (Some(true), false));
     let case = evidence().seen(&["m1", "m2", "+m3"], 100).member("m1", up(100));
     let case = case.member("m2", stopped()).member("m3", up(100).learner().leader("m2"));
     check(&case, &lost(&["m1"], false));

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{
-    Runner, Turn,
-    step::{args_of, prefix, released},
+    Halt, Runner, Turn,
+    step::{EXPECT_POLL, args_of, prefix, released},
 };
 use crate::{
     domain::{
         action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
-        expr::Value,
+        expr::{Expr, Value},
         playbook::{
             arguments,
             model::{Entry, Playbook},
         },
         run::{
-            event::{EntryKey, List, RunEvent},
+            event::{EntryKey, List, Outcome, RunEvent},
             next::At,
             state::{Run, Stage},
         },
@@ -46,22 +48,10 @@ impl Runner {
         let itself = itself(run, &at);
         let scope = &at.scope;
         if let Some(when) = &entry.when {
-            let source = when.source().to_owned();
-            let mut roots =
-                self.roots(run, playbook, &prefix(&at), scope, &source, Duration::ZERO).await;
-            roots.values.insert("self".into(), itself.clone());
-            match when.truth(&roots) {
+            match self.is_needed(run, playbook, &at, when, &itself, entry.timeout).await? {
                 Ok(true) => {}
                 Ok(false) => return self.entry_skipped(run, key, "`when` is false").await,
-                Err(stop) => {
-                    let why = format!(
-                        "`when` of an entry cannot be told: {} is not known",
-                        missing(&stop)
-                    );
-                    return self
-                        .entry_failed(run, playbook, key, Failure::new(ErrorKind::Invalid, why))
-                        .await;
-                }
+                Err(unknown) => return self.entry_unknown(playbook, key, unknown).await,
             }
         }
         let extra = [("self", itself)];
@@ -87,6 +77,35 @@ impl Runner {
         }
         let call = self.call(&spec, args, row);
         self.perform_entry(run, playbook, key, entry, &spec, &call).await
+    }
+
+    /// Whether an entry is needed; what is not known is read again until the entry's limit.
+    async fn is_needed(
+        &mut self,
+        run: &Run,
+        playbook: &Playbook,
+        at: &At<'_>,
+        when: &Expr,
+        itself: &Value,
+        limit: Duration,
+    ) -> Result<Result<bool, Failure>, Halt> {
+        let (began, source) = (Instant::now(), when.source().to_owned());
+        loop {
+            let mut roots =
+                self.roots(run, playbook, &prefix(at), &at.scope, &source, Duration::ZERO).await;
+            roots.values.insert("self".into(), itself.clone());
+            let unknown = match when.truth(&roots) {
+                Ok(needed) => return Ok(Ok(needed)),
+                Err(stop) => missing(&stop),
+            };
+            if began.elapsed() >= limit {
+                let why = format!("whether it is needed is not known ({unknown}): {source}");
+                return Ok(Err(Failure::new(ErrorKind::Invalid, why)));
+            }
+            if !self.pause_until(self.now().after(EXPECT_POLL)).await {
+                return Err(Halt::Again);
+            }
+        }
     }
 
     async fn perform_entry(
@@ -186,10 +205,28 @@ impl Runner {
         let why = format!("cleaning up after step {} failed: {}", key.step, failure.message);
         self.report(vec![RunEvent::EntryFailed { entry: key.clone(), failure }]).await?;
         if key.list == List::Finally && run.unwind.is_none() {
-            let Some(run) = self.load().await else { return Ok(()) };
-            return self.park(&run, playbook, &why).await;
+            return self.park_as_it_is(playbook, &why).await;
         }
         Ok(())
+    }
+
+    /// Nobody can tell whether the entry is needed: it is not run, and a person must look. A run
+    /// that was given up goes on to its end: somebody has looked already.
+    async fn entry_unknown(&mut self, playbook: &Playbook, key: EntryKey, why: Failure) -> Turn {
+        tracing::warn!(run.id = %self.context.run, step = %key.step, "not cleaned up: {}", why.message);
+        if key.list == List::Undo {
+            self.context.metrics.undo("undo_failed");
+        }
+        let text = format!("what step {} did is not taken back: {}", key.step, why.message);
+        self.report(vec![RunEvent::EntryFailed { entry: key, failure: why }]).await?;
+        self.park_as_it_is(playbook, &text).await
+    }
+
+    /// Parks the run as it stands by now, unless somebody gave it up.
+    async fn park_as_it_is(&mut self, playbook: &Playbook, why: &str) -> Turn {
+        let Some(run) = self.load().await else { return Ok(()) };
+        let given_up = run.unwind.as_ref().is_some_and(|back| back.outcome == Outcome::Parked);
+        if given_up { Ok(()) } else { self.park(&run, playbook, why).await }
     }
 }
 

@@ -56,6 +56,7 @@ impl Runner {
             output: Value::map([("loss", Value::str(loss.id.to_string()))]).to_json(),
             changed: true,
             released: None,
+            built: None,
         };
         let records =
             vec![Record::LossRecorded(loss), Record::Run(RunRecord { run: run.id, event: done })];

@@ -254,8 +254,9 @@ impl Runner {
         let armed = next::armed(run, playbook);
         let help = format!(
             "{why}. Look at it, then `quorate resume {0} --reason …` to try again, or \
-             `quorate abandon {0} --reason …` to give it up.",
-            run.id
+             `quorate abandon {0} --reason …` to give it up{1}.",
+            run.id,
+            if run.past_return.is_none() { " and have what it did taken back" } else { "" }
         );
         tracing::error!(run.id = %run.id, cluster = %self.context.cluster, armed = armed.join("; "),
             "run parked: {help}");

@@ -45,12 +45,17 @@ impl Runner {
         let now = move || clock.now();
         let asked = Instant::now();
         // past the point of no return it waits for members it started itself
-        let depth = if run.past_return.is_some() { Depth::Brisk } else { Depth::Full };
+        let past_return = run.past_return.is_some();
+        let depth = if past_return { Depth::Brisk } else { Depth::Full };
         let evidence = self.context.patient.assess(depth, &now).await;
         let (name, held) = (self.context.cluster.clone(), run.held.clone());
         let look = self.context.handle.read(move |state| {
             let watched = state.clusters.get(&name)?;
-            Some(Arc::new(looks::judge_held(watched, evidence, &held, state.now())))
+            let mut look = looks::judge_held(watched, evidence, &held, state.now());
+            if past_return {
+                look.judgement.trust_only_a_current_list();
+            }
+            Some(Arc::new(look))
         });
         let look = look.await??;
         self.readings.look = Some((asked, look.clone()));

@@ -11,7 +11,7 @@ use crate::{
         action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
         evidence::MemberEvidence,
         expr::{Expr, Template, Value},
-        id::MemberName,
+        id::{EtcdId, MemberName},
         playbook::{
             arguments,
             model::{ActionCall, Playbook, StepKind},
@@ -26,8 +26,8 @@ use crate::{
     engine::variables::missing,
 };
 
-/// How long an unknown `expect` is read again where the step names no limit; also between reads.
-const EXPECT_POLL: Duration = Duration::from_millis(500);
+/// Between two reads of what is not known yet.
+pub(super) const EXPECT_POLL: Duration = Duration::from_millis(500);
 
 impl Runner {
     /// Begins (or tries again) a step.
@@ -97,6 +97,7 @@ impl Runner {
             output: output.to_json(),
             changed: false,
             released: None,
+            built: None,
         };
         self.record(run, vec![event]).await
     }
@@ -425,6 +426,11 @@ fn step_done(at: &At<'_>, spec: &ActionSpec, call: &Call, done: &Done) -> RunEve
         output: done.output.to_json(),
         changed: done.changed,
         released: released(spec, call),
+        built: done
+            .output
+            .get("cluster_id")
+            .filter(|_| spec.builds)
+            .and_then(|id| EtcdId::parse(id.as_str()?)),
     }
 }
 

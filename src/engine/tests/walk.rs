@@ -122,7 +122,13 @@ impl Walk {
             RunEvent::StepFailed { step, failure: failure(), last }
         } else {
             let changed = !listed(self.unchanged);
-            RunEvent::StepDone { step, output: serde_json::json!({}), changed, released: None }
+            RunEvent::StepDone {
+                step,
+                output: serde_json::json!({}),
+                changed,
+                released: None,
+                built: None,
+            }
         };
         vec![started, result]
     }

@@ -233,8 +233,8 @@ impl MemberView {
     fn new(name: &MemberName, member: &MemberState, evidence: Option<&MemberEvidence>) -> Self {
         let role = match (member.voter, member.learner) {
             (true, _) => "voter",
-            (false, true) => "learner",
-            (false, false) => "none",
+            (false, Some(true)) => "learner",
+            (false, Some(false) | None) => "none",
         };
         let state = match (member.alive, member.gone) {
             (Some(true), _) => "alive",
