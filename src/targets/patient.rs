@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::{
-    AlertState, Depth, Patient, alertmanager, commands, etcd,
+    AlertState, Depth, Patient, Toolset, alertmanager, commands, etcd,
     host::{data, service},
     http, prometheus,
 };
@@ -140,13 +140,14 @@ impl Patient for HostsPatient {
         })
     }
 
-    fn tools(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>> {
         Box::pin(async move {
             let etcd = &self.cluster.etcd.tools.etcd;
             if std::fs::metadata(etcd).is_err() {
                 return Err(format!("etcd is not at {} (etcd.tools.etcd)", etcd.display()));
             }
-            etcd::tool::bumps(&self.cluster).await.map(drop).map_err(|failure| failure.message)
+            let tools = etcd::tool::toolset(&self.cluster).await;
+            tools.map_err(|failure| failure.message)
         })
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     look,
-    world::{Data, Entry, Machine, World},
+    world::{Data, Entry, Machine, VERSION, World},
 };
 use crate::{
     domain::{
@@ -185,7 +185,7 @@ fn snapshot(world: &mut World, call: &Call) -> Result<Done, Failure> {
             ("of", Value::str(of)),
             ("member_id", Value::str(data.id.to_string())),
             ("cluster_id", Value::str(data.cluster_id.to_string())),
-            ("version", Value::str("3.5.16")),
+            ("version", Value::str(VERSION)),
             ("index", Value::Int(data.revision + 7)),
             ("term", Value::Int(2)),
             ("hash_kv", Value::Int(hash(&data))),
