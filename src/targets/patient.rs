@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use super::{
     AlertState, Depth, Patient, Toolset, alertmanager, commands, etcd,
-    host::{data, service},
+    host::{data, files::blocking, mounts, service},
     http, prometheus,
 };
 use crate::domain::{
@@ -147,7 +147,11 @@ impl Patient for HostsPatient {
                 return Err(format!("etcd is not at {} (etcd.tools.etcd)", etcd.display()));
             }
             let tools = etcd::tool::toolset(&self.cluster).await;
-            tools.map_err(|failure| failure.message)
+            let tools = tools.map_err(|failure| failure.message)?;
+            let cluster = self.cluster.clone();
+            let movable = blocking(move |_| Ok(mounts::movable(&cluster))).await;
+            movable.map_err(|failure| failure.message)??;
+            Ok(tools)
         })
     }
 
