@@ -35,6 +35,24 @@ fn without_etcdutl_nothing_is_touched_and_the_missing_tool_is_named() {
     assert_eq!(etcd.count_keys("m1", "k"), Some(20));
 }
 
+/// Rows: E14.
+#[test]
+fn a_tool_of_another_minor_is_named_and_nothing_is_touched() {
+    let etcd = Layout::of(3).start();
+    let revision = etcd.put_many("m1", "k", 20);
+    let setup = automatic(&etcd);
+    let newer = script(setup.dir(), "etcd", "echo 'etcd Version: 3.99.0'");
+    let quorate = setup.set("/clusters/0/etcd/tools/etcd", json!(newer)).start();
+    lose_majority(&etcd, &quorate, revision);
+    await_reason(&quorate, "version");
+    let incident = incidents(&quorate, "etcd-quorum-lost").pop().unwrap();
+    let text = incident["decision"]["text"].as_str().unwrap();
+    for told in ["etcd.tools.etcd", newer.to_str().unwrap(), "3.99.0", "m1 ("] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert_left_alone(&etcd, &quorate);
+}
+
 /// A real mount in a lost member's way, in place while etcd runs. Rows: E6, E15.
 #[test]
 fn data_that_is_a_mount_point_is_noticed_before_anything_is_touched() {
