@@ -268,6 +268,8 @@ find_alertmanagers
 [ "$tests" = no ] || find_cargo_deny
 write_env
 exec 9>&-
+# Without the newer generation both names stand for one program: it is told once.
+alertmanagers=$(printf '%s\n' "$(version_of "$alertmanager")" "$(version_of "$alertmanager_new")" | uniq | paste -sd, | sed 's/,/ and /')
 if [ "$did_something" = yes ]; then verb=installed; else verb='everything is there'; fi
 say "$verb: etcd $(version_of "$etcd_bin/etcd"), $(prometheus --version 2>&1 | cut -d' ' -f1-3 | head -n 1)," \
-    "Alertmanager $(version_of "$alertmanager") and $(version_of "$alertmanager_new") ($(since "$began"))"
+    "Alertmanager $alertmanagers ($(since "$began"))"

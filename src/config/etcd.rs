@@ -209,16 +209,23 @@ fn service(node: &Node, member: &str, sink: &mut Sink<'_>) -> Option<Service> {
     }
     let command = fields.need("command", sink);
     fields.finish(sink);
-    let mut fields = Fields::of(command?, sink)?;
+    let command = command?;
+    let mut fields = Fields::of(command, sink)?;
     let [start, stop, status] = ["start", "stop", "status"]
         .map(|key| fields.need(key, sink).map(|node| argv(node, member, sink)));
     let [mask, unmask] =
         ["mask", "unmask"].map(|key| fields.get(key).and_then(|node| argv(node, member, sink)));
+    // One that is named and wrong has been told already.
+    let masks = ["mask", "unmask"].iter().any(|key| command.get(key).is_some());
     let span = fields.span.clone();
     fields.finish(sink);
     if mask.is_some() != unmask.is_some() {
         let message = "`mask` and `unmask` go together";
         sink.add(&codes::MISSING_KEY, &head(sink.text(), &span), message);
+    } else if !masks {
+        let message = "an init system that restarts a fenced member would start it on an empty directory: neither `mask` nor `unmask` is named";
+        let help = "name both, as `systemctl mask` and `systemctl unmask` of the member's unit";
+        sink.add_help(&codes::NO_MASK, &head(sink.text(), &span), message, help);
     }
     Some(Service { start: start??, stop: stop??, status: status??, mask, unmask })
 }

@@ -78,8 +78,13 @@ fn read(root: &Node, folder: &Folder<'_>, config: &mut Config, sink: &mut Sink<'
             "add `webhook: {auth: {bearer_file: …}}`, or write `auth: none` if that is meant";
         sink.add_help(&codes::OPEN_WEBHOOK, &span, message, help);
     }
-    if let Some(node) = fields.get("api") {
+    let (api, errors) = (fields.get("api"), sink.errors());
+    if let Some(node) = api {
         config.tokens = tokens(node, folder, sink);
+    }
+    // Not where a token was written and is wrong: one mistake is one problem.
+    if sink.errors() == errors {
+        nobody(config, api.or(listening), sink);
     }
     if let Some(node) = fields.get("watch") {
         watch(node, &mut config.watch, sink);
@@ -126,6 +131,20 @@ fn listen(node: &Node, sink: &mut Sink<'_>) -> Option<SocketAddr> {
         sink.add_help(&codes::BAD_URL, &node.span, message, "write ip:port, as 127.0.0.1:9912");
     }
     address
+}
+
+/// Warns where the API can be reached from elsewhere and lets nobody in.
+fn nobody(config: &Config, at: Option<&Node>, sink: &mut Sink<'_>) {
+    if config.listen.ip().is_loopback() || !config.tokens.is_empty() {
+        return;
+    }
+    let span = at.map_or(0..0, |node| node.span.clone());
+    let message = format!(
+        "nobody can use the API at {}, not even from this machine: beyond loopback it needs tokens, and a repair that asks is never approved",
+        config.listen
+    );
+    let help = "add `api: {tokens: [{name: …, role: approver, file: …}]}`, or listen on 127.0.0.1";
+    sink.add_help(&codes::NO_TOKENS, &span, message, help);
 }
 
 fn store(node: &Node, folder: &Folder<'_>, sink: &mut Sink<'_>) -> Option<std::path::PathBuf> {

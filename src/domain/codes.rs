@@ -76,6 +76,8 @@ codes! {
     OWN_STORE "Q406" Error "quorate's own store stands in a patient's data directory.";
     NO_CONTROL_TARGET "Q407" Warning "Nothing tells a cut-off responder from a dead cluster.";
     BAD_PATH "Q408" Error "A path that cannot be used.";
+    NO_MASK "Q409" Warning "Nothing keeps an init system from starting a member that a repair fenced.";
+    NO_TOKENS "Q410" Warning "Beyond loopback and without tokens nobody can use the API.";
 }
 
 #[cfg(test)]

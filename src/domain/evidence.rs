@@ -223,6 +223,19 @@ pub struct Observed {
     pub no_leader_since: Option<Time>,
     /// Per member, the mark of its data directory while it was last seen healthy.
     pub marks: BTreeMap<MemberName, String>,
+    /// Per member, its version while it was last seen healthy: what wrote its data. Empty in a row of
+    /// a quorate that did not keep it.
+    #[serde(default)]
+    pub versions: BTreeMap<MemberName, String>,
+}
+
+/// What is worth remembering of the members that live and serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Per member, the mark of its data directory.
+    pub marks: BTreeMap<MemberName, String>,
+    /// Per member, its version.
+    pub versions: BTreeMap<MemberName, String>,
 }
 
 /// Why a dead member will not come back.

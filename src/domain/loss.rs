@@ -4,12 +4,12 @@
 //! Does not choose a survivor or ask anybody. The one thing to know: the upper bound is unknown,
 //! never 0, where nothing was seen shortly before the writes ended.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    evidence::{Epoch, Observed, VoterSet},
+    evidence::{Epoch, Observed, Remembered, VoterSet},
     id::{ClusterName, EtcdId, LossId, MemberName, RunId},
     time::Time,
     verdict::is_same_history,
@@ -27,7 +27,7 @@ const SIGHTED_WITHIN: Duration = Duration::from_mins(1);
 impl Observed {
     /// Folds the sighting of a voter set (a linearizable read) into the row.
     ///
-    /// `marks` are those of the members that live and serve (`Judgement::marks`); `recoveries` is
+    /// `known` is about the members that live and serve (`Judgement::remembered`); `recoveries` is
     /// how often quorate recovered this cluster. Another cluster id or another count begins an
     /// epoch: nothing seen before is comparable. Without a recovery of ours a set whose revision is
     /// below the last one is not believed (members that lost their memory answer like that), nor is
@@ -36,13 +36,13 @@ impl Observed {
     pub fn sighted(
         previous: Option<Self>,
         voters: VoterSet,
-        marks: BTreeMap<MemberName, String>,
+        known: Remembered,
         now: Time,
         recoveries: u32,
     ) -> Self {
         let epoch = Epoch { cluster_id: voters.cluster_id, recoveries };
         let recovered = previous.as_ref().is_some_and(|row| row.epoch.recoveries != recoveries);
-        let (mut recent, mut all_marks) = (Vec::new(), BTreeMap::new());
+        let (mut recent, mut all) = (Vec::new(), Remembered::default());
         if let Some(row) = previous.filter(|_| !recovered) {
             if now < row.at || !is_same_history(&voters, Some(&row)) {
                 return row;
@@ -52,15 +52,19 @@ impl Observed {
                     let id = |set: &VoterSet| set.members.get(name).map(|listed| listed.id);
                     id(&row.voters).is_some() && id(&row.voters) == id(&voters)
                 };
-                all_marks = row.marks.clone();
-                all_marks.retain(|name, _| same_id(name));
+                all = Remembered { marks: row.marks.clone(), versions: row.versions.clone() };
+                all.marks.retain(|name, _| same_id(name));
+                all.versions.retain(|name, _| same_id(name));
                 recent = row.recent;
             }
         }
-        all_marks.extend(marks.into_iter().filter(|(name, _)| voters.members.contains_key(name)));
+        let listed = |(name, _): &(MemberName, String)| voters.members.contains_key(name);
+        all.marks.extend(known.marks.into_iter().filter(listed));
+        all.versions.extend(known.versions.into_iter().filter(listed));
         recent.retain(|(at, _)| now.since(*at) <= KEPT);
         recent.push((now, voters.revision));
-        Self { epoch, voters, at: now, recent, no_leader_since: None, marks: all_marks }
+        let Remembered { marks, versions } = all;
+        Self { epoch, voters, at: now, recent, no_leader_since: None, marks, versions }
     }
 
     /// Folds a sample that found no leader anywhere: the first one since the last sighting is where

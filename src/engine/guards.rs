@@ -1,7 +1,10 @@
 //! What a decision rests on: facts drawn from the state, the rung that is next, the guards.
 
-use std::{collections::BTreeMap, time::Duration};
+mod version;
 
+use std::time::Duration;
+
+use self::version::version_gate;
 use super::{
     Engine,
     respond::is_about_etcd,
@@ -145,12 +148,17 @@ pub(super) fn destruction_of(
     let holds = |m: &MemberState| m.alive == Some(true) || m.data == Some(DataState::Present);
     let unread = voters().any(|(_, m)| holds(m) && m.revision.is_none());
     let has_survivor = voters().any(|(_, m)| holds(m));
-    let tools = watched.tools.clone();
     let destroys = playbook.destroys;
     Destruction {
         destroys,
-        version: look.map_or(Ok(()), version_gate),
-        capability: tools.unwrap_or_else(|| Err("the tools were not asked for yet".into())),
+        version: look.map_or(Ok(()), |look| {
+            let tools = watched.tools.as_ref().and_then(|tools| tools.as_ref().ok());
+            version_gate(look, &watched.held(), watched.observed.as_ref(), tools)
+        }),
+        capability: match &watched.tools {
+            Some(tools) => tools.as_ref().map(drop).map_err(Clone::clone),
+            None => Err("the tools were not asked for yet".into()),
+        },
         has_survivor,
         may_return: dead.map(|(name, member)| format!("{name}: {}", member.why)).collect(),
         approved_by_person: watched.inventory.mode == Mode::Propose,
@@ -234,31 +242,4 @@ fn verdict_line(look: Option<&Look>) -> String {
     look.map_or("not looked at yet".to_owned(), |look| {
         format!("{}: {}", look.judgement.quorum, look.judgement.reason)
     })
-}
-
-/// Versions that serve must be known, of one minor, and new enough for restore mode.
-fn version_gate(look: &Look) -> Result<(), String> {
-    let mut minors = BTreeMap::new();
-    for (name, member) in &look.evidence.members {
-        let version = member.client.value().map(|status| &status.version);
-        let version = version.or_else(|| member.peer.value().map(|peer| &peer.version));
-        if let Some(version) = version {
-            let minor: Vec<&str> = version.split('.').take(2).collect();
-            minors.entry(minor.join(".")).or_insert_with(Vec::new).push(name.to_string());
-        }
-    }
-    if let Some(old) = minors.keys().find(|minor| minor.as_str() < "3.5" && minor.len() == 3) {
-        return Err(format!("etcd {old} serves; this repair needs 3.5 or newer"));
-    }
-    if minors.len() > 1 {
-        let found: Vec<_> = minors
-            .iter()
-            .map(|(minor, names)| format!("{minor} on {}", names.join(", ")))
-            .collect();
-        return Err(format!(
-            "members of different minors: {}; finish the upgrade by hand",
-            found.join(" and ")
-        ));
-    }
-    Ok(())
 }

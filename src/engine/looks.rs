@@ -24,7 +24,7 @@ use crate::{
         verdict::{self, Judgement, Quorum},
     },
     store::{Batch, ObservedRow},
-    targets::Depth,
+    targets::{Depth, Toolset},
 };
 
 /// Between two full looks at a healthy cluster: often enough to keep the marks of its data
@@ -44,8 +44,8 @@ pub struct Seen {
     pub depth: Depth,
     /// The highest revision in Prometheus before the outage, where it was asked.
     pub prometheus_max: Option<i64>,
-    /// Whether the tools of a repair can be used, where they were asked.
-    pub tools: Option<Result<(), String>>,
+    /// The tools of a repair or why they cannot be used, where they were asked.
+    pub tools: Option<Result<Toolset, String>>,
 }
 
 impl Engine {
@@ -248,9 +248,9 @@ fn observe(watched: &mut Watched, look: &Look, now: Time) -> Option<Observed> {
     let previous = watched.observed.clone();
     if let Some(voters) = look.evidence.voters.as_ref().filter(|_| look.judgement.voters_current) {
         watched.prometheus_max = None;
-        let marks = look.judgement.marks(&look.evidence);
+        let known = look.judgement.remembered(&look.evidence);
         let recoveries = watched.state.recoveries();
-        return Some(Observed::sighted(previous, voters.clone(), marks, now, recoveries));
+        return Some(Observed::sighted(previous, voters.clone(), known, now, recoveries));
     }
     let leaderless = look.judgement.leader.is_none() && look.judgement.blind.is_none();
     let previous = previous.filter(|row| leaderless && row.no_leader_since.is_none())?;

@@ -22,7 +22,7 @@ use crate::{
         time::Time,
         verdict::Judgement,
     },
-    targets::Patient,
+    targets::{Patient, Toolset},
 };
 
 /// One look at a cluster and what it says.
@@ -71,8 +71,8 @@ pub struct Watched {
     pub reconcile_due: Time,
     /// Looks in a row that found quorum back while a run has not passed the point of no return.
     pub well_again: u32,
-    /// Why its tools cannot be used, as last asked; `None` until asked.
-    pub tools: Option<Result<(), String>>,
+    /// Its tools or why they cannot be used, as last asked; `None` until asked.
+    pub tools: Option<Result<Toolset, String>>,
     /// Members that answer under a cluster id that is not the cluster's.
     pub foreign: BTreeMap<String, String>,
 }

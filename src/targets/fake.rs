@@ -27,7 +27,7 @@ use crate::{
         inventory::Cluster,
         time::Time,
     },
-    targets::{AlertState, Depth, Patient},
+    targets::{AlertState, Depth, Patient, Tool, Toolset},
 };
 
 /// What happened to a member.
@@ -198,6 +198,11 @@ impl FakePatient {
         self.world().alerts = alerts;
     }
 
+    /// The tools on the hosts are of this version; the members are always of 3.5.16.
+    pub fn set_tools(&self, version: &str) {
+        self.world().tools = version.into();
+    }
+
     /// What Prometheus says the highest revision was; `None`: no sample.
     pub fn set_revision_max(&self, revision: Option<i64>) {
         self.world().revision_max = revision;
@@ -256,8 +261,12 @@ impl FakePatient {
 }
 
 impl Patient for FakePatient {
-    fn tools(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Ok(()) })
+    fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>> {
+        Box::pin(async move {
+            let version = self.world().tools.clone();
+            let tool = |name: &str| Tool { path: name.into(), version: version.clone() };
+            Ok(Toolset { etcd: tool("etcd"), etcdutl: tool("etcdutl") })
+        })
     }
 
     fn assess<'a>(

@@ -15,7 +15,7 @@ mod prometheus;
 #[cfg(test)]
 mod testing;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, path::PathBuf};
 
 use futures::future::BoxFuture;
 
@@ -70,12 +70,30 @@ pub trait Patient: Send + Sync + Debug {
     /// is no Prometheus or no sample.
     fn revision_max(&self, from: Time, until: Time) -> BoxFuture<'_, Option<i64>>;
 
-    /// Whether the tools of a repair can be used (there, and new enough); `Err` says what is missing
-    /// and where.
-    fn tools(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// The tools of a repair, where they can be used: there, new enough, and on data that can be
+    /// moved. `Err` says what is in the way, where, and what to do.
+    fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>>;
 
     /// What fires and what is silenced (`GET /api/v2/alerts`); `None` where there is no Alertmanager.
     fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>>;
+}
+
+/// The tools that a repair starts on the members' data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolset {
+    /// `etcd`, for scratch copies.
+    pub etcd: Tool,
+    /// `etcdutl`, for restores.
+    pub etcdutl: Tool,
+}
+
+/// One tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its version by its own word, as `3.5.16`.
+    pub version: String,
 }
 
 /// One alert as its Alertmanager has it now.

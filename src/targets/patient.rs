@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::{
-    AlertState, Depth, Patient, alertmanager, commands, etcd,
-    host::{data, service},
+    AlertState, Depth, Patient, Toolset, alertmanager, commands, etcd,
+    host::{data, files::blocking, mounts, service},
     http, prometheus,
 };
 use crate::domain::{
@@ -140,13 +140,18 @@ impl Patient for HostsPatient {
         })
     }
 
-    fn tools(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>> {
         Box::pin(async move {
             let etcd = &self.cluster.etcd.tools.etcd;
             if std::fs::metadata(etcd).is_err() {
                 return Err(format!("etcd is not at {} (etcd.tools.etcd)", etcd.display()));
             }
-            etcd::tool::bumps(&self.cluster).await.map(drop).map_err(|failure| failure.message)
+            let tools = etcd::tool::toolset(&self.cluster).await;
+            let tools = tools.map_err(|failure| failure.message)?;
+            let cluster = self.cluster.clone();
+            let movable = blocking(move |_| Ok(mounts::movable(&cluster))).await;
+            movable.map_err(|failure| failure.message)??;
+            Ok(tools)
         })
     }
 

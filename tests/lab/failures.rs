@@ -35,6 +35,46 @@ fn without_etcdutl_nothing_is_touched_and_the_missing_tool_is_named() {
     assert_eq!(etcd.count_keys("m1", "k"), Some(20));
 }
 
+/// Rows: E14.
+#[test]
+fn a_tool_of_another_minor_is_named_and_nothing_is_touched() {
+    let etcd = Layout::of(3).start();
+    let revision = etcd.put_many("m1", "k", 20);
+    let setup = automatic(&etcd);
+    let newer = script(setup.dir(), "etcd", "echo 'etcd Version: 3.99.0'");
+    let quorate = setup.set("/clusters/0/etcd/tools/etcd", json!(newer)).start();
+    lose_majority(&etcd, &quorate, revision);
+    await_reason(&quorate, "version");
+    let incident = incidents(&quorate, "etcd-quorum-lost").pop().unwrap();
+    let text = incident["decision"]["text"].as_str().unwrap();
+    for told in ["etcd.tools.etcd", newer.to_str().unwrap(), "3.99.0", "m1 ("] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert_left_alone(&etcd, &quorate);
+}
+
+/// A real mount in a lost member's way, in place while etcd runs. Rows: E6, E15.
+#[test]
+fn data_that_is_a_mount_point_is_noticed_before_anything_is_touched() {
+    let etcd = Layout::of(3).start();
+    let revision = etcd.put_many("m1", "k", 20);
+    let home = etcd.dir().join("m1/data/member");
+    let bound = Bound::mount(&home);
+    let quorate = automatic(&etcd).start();
+    lose_majority(&etcd, &quorate, revision);
+    await_reason(&quorate, "capability");
+    let incident = incidents(&quorate, "etcd-quorum-lost").pop().unwrap();
+    let text = incident["decision"]["text"].as_str().unwrap();
+    let path = format!("m1: {} is a mount point of its own", home.display());
+    assert!(text.contains(&path) && text.contains("instead"), "{text}");
+    assert_left_alone(&etcd, &quorate);
+    assert_eq!(etcd.count_keys("m1", "k"), Some(20));
+    // With the mount out of the way the repair goes on by itself.
+    drop(bound);
+    await_run(&quorate, &["succeeded"]);
+    assert_rebuilt(&etcd, &quorate, 20);
+}
+
 /// The survivor has been stopped by then, so the second attempt finds it silent and reads a copy.
 /// Rows: B18, E2, E22.
 #[test]
@@ -214,6 +254,24 @@ impl SmallDisk {
     fn fill(&self) {
         let mut file = File::create(self.dir.join("filler")).unwrap();
         while file.write_all(&[7; 16 << 10]).is_ok() {}
+    }
+}
+
+/// A directory that is mounted on itself: the same files, and no rename. Needs root.
+struct Bound(PathBuf);
+
+impl Bound {
+    #[track_caller]
+    fn mount(dir: &Path) -> Self {
+        let done = Command::new("mount").arg("--bind").args([dir, dir]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Self(dir.to_owned())
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
     }
 }
 

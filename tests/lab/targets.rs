@@ -190,6 +190,26 @@ fn a_silent_survivor_is_read_by_a_copy_and_its_peer_port_still_speaks() {
     assert_eq!(bench.etcd.count_keys("m2", "k"), Some(40));
 }
 
+/// Rows: E13, E14.
+#[test]
+fn a_copy_of_corrupt_data_says_what_etcd_says_and_the_tools_tell_their_versions() {
+    let bench = Bench::of(Layout::of(3));
+    bench.etcd.put_many("m1", "k", 20);
+    let serving = bench.look().members["m2"].client.value().unwrap().version.clone();
+    let tools = wait_for(bench.patient.tools()).unwrap();
+    assert_eq!((tools.etcd.version, tools.etcdutl.version), (serving.clone(), serving));
+    bench.act("host.service.stop", "m2", &[]);
+    let database = bench.etcd.dir().join("m2/data/member/snap/db");
+    let file = std::fs::File::options().write(true).open(&database).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8192], 0).unwrap();
+    bench.act("etcd.data_copy", "m2", &[("to", Value::str("scratch"))]);
+    let said = bench.try_member("etcd.scratch_start", "m2", &[]).unwrap_err();
+    let away = format!("move {} away", bench.etcd.dir().join("m2/data/member").display());
+    for told in ["the copy of m2 ended at once: ", "invalid database", "scratch.log", &away] {
+        assert!(said.message.contains(told), "{told}: {said}");
+    }
+}
+
 /// Rows: E13. The lower one is compared as it is, the higher one by its snapshot.
 #[test]
 fn two_histories_are_refused_and_one_history_is_not() {

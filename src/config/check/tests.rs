@@ -20,7 +20,7 @@ clusters:
     etcd:
       layout: hosts
       members: [{name: m1, client: "http://127.0.0.1:12379", peer: "http://127.0.0.1:12380", host: h1}]
-      service: {command: {start: [/a], stop: [/b], status: [/c]}}
+      service: {command: {start: [/a], stop: [/b], status: [/c], mask: [/d], unmask: [/e]}}
       data_dir: /opt/demo
     hosts: {h1: {transport: local}}
     prometheus: {url: "http://127.0.0.1:9090"}

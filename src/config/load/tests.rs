@@ -20,9 +20,9 @@ clusters:
         - {name: m2, client: http://127.0.0.1:22379, peer: http://127.0.0.1:22380, host: h2, wal_dir: "/wal/${member}"}
       service:
         command:
-          start: [/opt/start, "${member}"]
-          stop: [/opt/stop, "${member}"]
-          status: [/opt/status, "${member}"]
+         {start: [/opt/start, "${member}"],
+          stop: [/opt/stop, "${member}"], mask: [/opt/mask], unmask: [/opt/unmask],
+          status: [/opt/status, "${member}"]}
       data_dir: /opt/${member}/data
       args: command
       backups: {dir: /opt/backups, min_free: 3x}
@@ -132,19 +132,48 @@ fn what_belongs_together_is_checked_together() {
     with("127.0.0.1:22380", "127.0.0.1:12380", &[("Q402", 10, 60)]);
     with("path: ./data", "path: /opt/m2/data/quorate", &[("Q406", 10, 11)]);
     with("    prometheus: {url: http://127.0.0.1:9090/}\n", "", &[("Q407", 4, 11)]);
-    let service = GOOD.replace("          status: [/opt/status, \"${member}\"]\n", "");
-    check(&service, &[("Q102", 13, 11)]);
+    with("          status: [/opt/status, \"${member}\"]}", "          }", &[("Q102", 13, 10)]);
+    with(", unmask: [/opt/unmask]", "", &[("Q102", 13, 10)]);
     let second = GOOD.split_once("clusters:\n").unwrap().1;
     check(&format!("{GOOD}{second}"), &[("Q402", 26, 11)]);
     with("    match: '{cluster=\"demo\"}'\n", "", &[]);
 }
 
+/// One warning for all members, and a configuration all the same.
+#[test]
+fn a_service_that_masks_nothing_is_warned_of() {
+    let text = GOOD.replace(", mask: [/opt/mask], unmask: [/opt/unmask]", "");
+    assert!(check(&text, &[("Q409", 13, 10)]).is_some());
+    let (_, found) = load("quorate.yaml", &text, "/nowhere".as_ref());
+    let said = format!("{} {:?}", found[0].message, found[0].help);
+    assert!(said.contains("`mask`") && said.contains("`unmask`"), "{said}");
+    with(
+        "mask: [/opt/mask], unmask: [/opt/unmask]",
+        "mask: [mask], unmask: [unmask]",
+        &[("Q408", 14, 49), ("Q408", 14, 65)],
+    );
+}
+
+#[test]
+fn beyond_loopback_an_api_without_tokens_is_warned_of() {
+    let open = "0.0.0.0:9912\nwebhook: {auth: none}\n";
+    let with_api = |api: &str| GOOD.replacen("127.0.0.1:0", &format!("{open}{api}"), 1);
+    assert!(check(&with_api(""), &[("Q410", 1, 9)]).is_some());
+    check(&with_api("api: {tokens: []}"), &[("Q410", 3, 6)]);
+    check(&with_api("api: {tokens: [{name: a, role: viewer, file: token}]}"), &[]);
+    check(&with_api("api: {tokens: [{name: a, role: viewer, file: no}]}"), &[("Q404", 3, 46)]);
+    let open = GOOD.replacen("127.0.0.1:0", "'[::]:9912'\nwebhook: {auth: none}", 1);
+    check(&open, &[("Q410", 1, 9)]);
+}
+
 #[test]
 fn only_loopback_may_be_open() {
-    with("127.0.0.1:0", "0.0.0.0:9912", &[("Q405", 1, 9)]);
-    with("127.0.0.1:0", "0.0.0.0:9912\nwebhook: {auth: none}", &[]);
-    with("127.0.0.1:0", "0.0.0.0:9912\nwebhook: {auth: {bearer_file: token}}", &[]);
-    with("127.0.0.1:0", "0.0.0.0:9912\nwebhook: {auth: {bearer_file: tokn}}", &[("Q404", 2, 31)]);
+    with("127.0.0.1:0", "0.0.0.0:9912", &[("Q405", 1, 9), ("Q410", 1, 9)]);
+    let tokens = "api: {tokens: [{name: a, role: viewer, file: token}]}\nwebhook";
+    let beyond = |webhook: &str| format!("0.0.0.0:9912\n{tokens}: {webhook}");
+    with("127.0.0.1:0", &beyond("{auth: none}"), &[]);
+    with("127.0.0.1:0", &beyond("{auth: {bearer_file: token}}"), &[]);
+    with("127.0.0.1:0", &beyond("{auth: {bearer_file: tokn}}"), &[("Q404", 3, 31)]);
     first("webhook: {auth: {hmac: {}}}", &[("Q102", 1, 17), ("Q108", 1, 18)]);
 }
 

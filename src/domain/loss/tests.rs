@@ -10,8 +10,9 @@ fn at(seconds: i64) -> Time {
     Time(NOW.0 + seconds * 1000)
 }
 
-fn marks(mark: &str) -> BTreeMap<MemberName, String> {
-    THREE.iter().map(|name| (MemberName::from(*name), mark.to_owned())).collect()
+fn marks(mark: &str) -> Remembered {
+    let marks = THREE.iter().map(|name| (MemberName::from(*name), mark.to_owned())).collect();
+    Remembered { marks, ..Remembered::default() }
 }
 
 /// Sightings at these seconds and revisions.
@@ -87,7 +88,10 @@ fn a_sighting_ends_the_outage_and_a_recovery_begins_an_epoch() {
     assert_eq!((again.no_leader_since, again.recent.len()), (None, 3));
     let recovered = Observed::sighted(Some(row), voters(&THREE, 60), marks("b"), at(30), 1);
     assert_eq!(recovered.epoch, Epoch { recoveries: 1, ..EPOCH });
-    assert_eq!((recovered.recent.as_slice(), recovered.marks), (&[(at(30), 60)][..], marks("b")));
+    assert_eq!(
+        (recovered.recent.as_slice(), recovered.marks),
+        (&[(at(30), 60)][..], marks("b").marks)
+    );
 }
 
 /// Rows: E4, E19. Blank members under the old ids do not overwrite what was seen.
@@ -111,8 +115,38 @@ fn a_mark_stays_until_its_member_gets_another_id() {
     let mut set = voters(&THREE, 101);
     set.members.get_mut("m3").unwrap().id = EtcdId(33);
     set.members.remove("m2");
-    let row = Observed::sighted(Some(row), set, BTreeMap::new(), at(10), 0);
+    let row = Observed::sighted(Some(row), set, Remembered::default(), at(10), 0);
     assert_eq!(row.marks.keys().map(MemberName::as_str).collect::<Vec<_>>(), ["m1"]);
+}
+
+/// Rows: E14.
+#[test]
+fn a_version_stays_as_last_seen_until_its_member_gets_another_id() {
+    let versions = |told: &[(&str, &str)]| {
+        let versions = told.iter().map(|(name, version)| ((*name).into(), (*version).into()));
+        Remembered { versions: versions.collect(), ..Remembered::default() }
+    };
+    let seen = |row: &Observed| {
+        let told = row.versions.iter().map(|(name, version)| format!("{name} {version}"));
+        told.collect::<Vec<_>>()
+    };
+    let first = versions(&[("m1", "3.5.16"), ("m2", "3.5.16"), ("m9", "3.4.0")]);
+    let row = Observed::sighted(None, voters(&THREE, 100), first, at(0), 0);
+    assert_eq!(seen(&row), ["m1 3.5.16", "m2 3.5.16"], "m9 is no member");
+    let row =
+        Observed::sighted(Some(row), voters(&THREE, 101), versions(&[("m1", "3.6.1")]), at(9), 0);
+    assert_eq!(seen(&row), ["m1 3.6.1", "m2 3.5.16"]);
+    let mut set = voters(&THREE, 102);
+    set.members.get_mut("m2").unwrap().id = EtcdId(22);
+    let row = Observed::sighted(Some(row), set, Remembered::default(), at(10), 0);
+    assert_eq!(seen(&row), ["m1 3.6.1"]);
+    let mut old = serde_json::to_value(&row).unwrap();
+    old.as_object_mut().unwrap().remove("versions");
+    let old: Observed = serde_json::from_value(old).unwrap();
+    assert!(
+        old.versions.is_empty() && old.epoch == row.epoch,
+        "a row from before it was kept reads"
+    );
 }
 
 #[test]

@@ -124,6 +124,10 @@ impl Readings {
         self.status(|status| status.learner = true)
     }
 
+    pub(crate) fn version(self, version: &str) -> Self {
+        self.status(|status| status.version = version.into())
+    }
+
     /// Answers under another id.
     pub(crate) fn with_id(self, member: EtcdId) -> Self {
         self.status(|status| status.member_id = member)
@@ -224,6 +228,7 @@ pub(crate) fn observed(names: &[&str], revision: i64) -> Observed {
         recent: vec![(at, revision)],
         no_leader_since: None,
         marks: voters.members.keys().map(|m| (m.clone(), format!("wal-{m}"))).collect(),
+        versions: BTreeMap::new(),
         voters,
     }
 }

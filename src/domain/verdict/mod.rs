@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    evidence::{DataState, Evidence, Permanence},
+    evidence::{DataState, Evidence, Permanence, Remembered},
     id::{EtcdId, HostName, MemberName},
 };
 
@@ -137,19 +137,21 @@ impl Judgement {
         self.members.values_mut().for_each(|member| member.learner = None);
     }
 
-    /// The marks worth remembering: those of voters that live and serve. The mark of a member that
-    /// lost its memory never gets in, so it stays recognisable.
-    pub fn marks(&self, evidence: &Evidence) -> BTreeMap<MemberName, String> {
+    /// What is worth remembering: of voters that live and serve. The mark of a member that lost its
+    /// memory never gets in, so it stays recognisable.
+    pub fn remembered(&self, evidence: &Evidence) -> Remembered {
         let fit = |name: &MemberName| {
             self.members.get(name).is_some_and(|member| {
                 member.voter && member.serving && !member.held && member.alive == Some(true)
             })
         };
-        let members = evidence.members.iter().filter(|(name, _)| fit(name));
-        members
-            .filter_map(|(name, member)| {
-                member.data.value()?.mark.clone().map(|mark| (name.clone(), mark))
-            })
-            .collect()
+        let mut all = Remembered::default();
+        for (name, member) in evidence.members.iter().filter(|(name, _)| fit(name)) {
+            let mark = member.data.value().and_then(|data| data.mark.clone());
+            all.marks.extend(mark.map(|mark| (name.clone(), mark)));
+            let version = member.client.value().map(|status| status.version.clone());
+            all.versions.extend(version.map(|version| (name.clone(), version)));
+        }
+        all
     }
 }

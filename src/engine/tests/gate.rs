@@ -25,7 +25,7 @@ use crate::{
         AlertRow, Batch, Entry, MemoryStore, ObservedRow, Pending, Store, StoreError, StreamHead,
         StreamName,
     },
-    targets::{AlertState, Depth, Patient, fake::FakePatient},
+    targets::{AlertState, Depth, Patient, Toolset, fake::FakePatient},
 };
 
 /// When the world stops.
@@ -185,7 +185,7 @@ impl Patient for GatedPatient {
         self.0.revision_max(from, until)
     }
 
-    fn tools(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>> {
         self.0.tools()
     }
 

@@ -68,6 +68,25 @@ async fn an_open_loss_and_the_daily_limit_hold_back_a_second_automatic_run() {
     assert_eq!(bed.known(|state| state.losses.len()).await, 1);
 }
 
+/// Rows: E14.
+#[tokio::test(start_paused = true)]
+async fn tools_of_another_minor_hold_a_repair_back_until_they_fit() {
+    let bed = bed(Mode::Auto).await;
+    bed.patient.set_tools("3.6.1");
+    bed.patient.set("m1", State::Silent);
+    bed.lose_majority().await;
+    bed.until_reason(120, "version").await;
+    // Nobody says its version now: what was seen while all was well counts, after a restart too.
+    bed.patient.set("m1", State::Stopped);
+    let bed = bed.crash().await;
+    bed.pass(300).await;
+    assert_eq!((bed.reason(RESPONSE).await.as_str(), bed.patient.effects().len()), ("version", 0));
+    bed.patient.set_tools("3.5.30");
+    bed.until_reason(60, "permanence").await;
+    bed.patient.set("m1", State::Silent);
+    bed.until(120, "a run", async |bed| !bed.runs().await.is_empty()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pause_holds_everything_back_until_it_ends() {
     let bed = bed(Mode::Auto).await;

@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
@@ -27,6 +28,7 @@ use crate::{
         files::{self, blocking, exists},
         places::{Places, member},
         process,
+        run::last_line,
     },
 };
 
@@ -35,6 +37,8 @@ const READY: Duration = Duration::from_secs(45);
 /// How long it may take to go after SIGTERM.
 const GONE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
+/// Bytes of a log's end that are searched for why it ended: a panic's trace stands behind it.
+const TAIL: u64 = 64 * 1024;
 
 /// A directory that is started to be read.
 #[derive(Clone, Debug)]
@@ -119,10 +123,7 @@ impl Copy {
         let deadline = Instant::now() + READY;
         loop {
             if matches!(child.try_wait(), Ok(Some(_))) {
-                return Err(Failure::new(
-                    ErrorKind::Tool,
-                    format!("the copy of {} ended at once: see {}", self.name, self.log.display()),
-                ));
+                return Err(self.failed(ErrorKind::Tool, "ended at once"));
             }
             if let Some(status) = leading(cluster, &client).await
                 && let Some((process, _)) = self.running()
@@ -131,17 +132,18 @@ impl Copy {
             }
             if Instant::now() >= deadline {
                 self.end().await?;
-                return Err(Failure::new(
-                    ErrorKind::Timeout,
-                    format!(
-                        "the copy of {} does not answer: see {}",
-                        self.name,
-                        self.log.display()
-                    ),
-                ));
+                return Err(self.failed(ErrorKind::Timeout, "does not answer"));
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// What became of it, with the last word of its log.
+    fn failed(&self, kind: ErrorKind, what: &str) -> Failure {
+        let said = tail(&self.log).and_then(|log| last_words(&log));
+        let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+        let log = self.log.display();
+        Failure::new(kind, format!("the copy of {} {what}{said} (its log: {log})", self.name))
     }
 
     /// Ends its process. Whether there was one.
@@ -212,8 +214,20 @@ pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Fai
         let message = format!("there is no scratch copy of {}", member.name);
         return Err(Failure::new(ErrorKind::NotFound, message));
     }
-    let (process, endpoint, status) = copy.start(cluster).await?;
+    let started = copy.start(cluster).await;
+    let (process, endpoint, status) = started.map_err(|failure| way_out(&failure, &places))?;
     Ok(output(&copy, &process, &endpoint, &status, true))
+}
+
+/// Adds what to do where the data itself is why its copy does not start.
+fn way_out(failure: &Failure, places: &Places) -> Failure {
+    let member = places.data_dir.join("member");
+    let message = format!(
+        "{}. If that says the data is broken for good, move {} away: the next attempt goes on without it",
+        failure.message,
+        member.display()
+    );
+    Failure::new(failure.kind, message)
 }
 
 /// Asks whether an earlier start took effect.
@@ -241,6 +255,35 @@ fn output(copy: &Copy, process: &Process, endpoint: &str, status: &Status, chang
         ("discarded", Value::Int(before.discarded)),
     ];
     Done { output: Value::map(fields.into_iter().chain(commit)), changed }
+}
+
+/// The end of a log; `None` where it cannot be read.
+fn tail(path: &Path) -> Option<String> {
+    let mut log = File::open(path).ok()?;
+    let length = log.metadata().ok()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    log.take(TAIL).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Why etcd ended, by its log: message and error of the last line that is worse than a warning, else
+/// the head of a panic, else the last plain line. No other field of a structured line, and none that
+/// only warns: a slow request is logged with the keys it asks for.
+fn last_words(log: &str) -> Option<String> {
+    let told = log.lines().rev().find_map(|line| {
+        let line: Json = serde_json::from_str(line).ok()?;
+        let field = |name: &str| line.get(name).and_then(Json::as_str);
+        matches!(field("level")?, "error" | "dpanic" | "panic" | "fatal").then_some(())?;
+        let error = field("error").map(|error| format!(": {error}")).unwrap_or_default();
+        Some(field("msg")?.to_owned() + &error)
+    });
+    let plain = || log.lines().rev().map(str::trim).filter(|line| !line.starts_with('{'));
+    let heads = ["panic: ", "fatal error: "];
+    let panic = || plain().find(|line| heads.iter().any(|head| line.starts_with(head)));
+    let said = told
+        .or_else(|| panic().or_else(|| plain().find(|line| !line.is_empty())).map(str::to_owned))?;
+    last_line(&said.replace(['\n', '\r'], " "))
 }
 
 /// What the log says about the time before the start.
@@ -282,7 +325,13 @@ pub(crate) fn hashing(dir: &Path, name: &str) -> Copy {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+    use crate::{
+        domain::inventory::Tools,
+        targets::testing::{mk_call, mk_cluster},
+    };
 
     #[test]
     fn the_log_tells_what_the_forced_start_discarded() {
@@ -292,5 +341,49 @@ mod tests {
         assert_eq!(before_the_start(log), BeforeTheStart { commit_index: Some(707), discarded: 1 });
         let log = r#"{"msg":"forcing restart member","commit-index":709}"#;
         assert_eq!(before_the_start(log), BeforeTheStart { commit_index: Some(709), discarded: 0 });
+    }
+
+    #[test]
+    fn the_log_tells_why_it_ended() {
+        let check = |log: &str, told: Option<&str>| assert_eq!(last_words(log).as_deref(), told);
+        let fatal = r#"{"level":"info","msg":"starting"}
+            {"level":"fatal","caller":"etcdmain/etcd.go:204","msg":"discovery failed","error":"wal: crc mismatch","stacktrace":"go.etcd.io"}
+            goroutine 1 [running]:"#;
+        check(fatal, Some("discovery failed: wal: crc mismatch"));
+        let panic = "{\"level\":\"warn\",\"msg\":\"slow\"}\npanic: freepages: failed to get all\n\ngoroutine 1 [running]:\nmain.main()";
+        check(panic, Some("panic: freepages: failed to get all"));
+        check(
+            "flag provided but not defined: -enable-v2\n\n",
+            Some("flag provided but not defined: -enable-v2"),
+        );
+        check(
+            &format!(r#"{{"level":"panic","msg":"a\nb{}"}}"#, "x".repeat(500)),
+            Some(&format!("a b{}", "x".repeat(297))),
+        );
+        check("\n \n", None);
+        check(r#"{"level":"warn","msg":"slow","request":"key:\"secret\""}"#, None);
+    }
+
+    /// Rows: E13.
+    #[tokio::test]
+    async fn a_copy_of_broken_data_names_the_reason_and_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let etcd = dir.path().join("etcd");
+        let line = r#"{"level":"fatal","msg":"failed to read WAL, cannot be repaired","error":"walpb: crc mismatch"}"#;
+        fs::write(&etcd, format!("#!/bin/sh\necho '{line}'\nexit 1\n")).unwrap();
+        fs::set_permissions(&etcd, fs::Permissions::from_mode(0o755)).unwrap();
+        let tools = Tools { etcd, etcdutl: "/nowhere/etcdutl".into() };
+        let mut cluster = mk_cluster(dir.path(), &[1, 2, 3, 4, 5, 6], tools);
+        cluster.etcd.scratch_ports = 20000..=29999;
+        let call = mk_call("etcd.scratch_start", &[("member", Value::str("m2"))]);
+        let places = Places::new(&cluster, cluster.member("m2").unwrap(), call.run);
+        fs::create_dir_all(places.copied_data("scratch").join("member")).unwrap();
+        let failure = act(&Arc::new(cluster), &call).await.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Tool);
+        let log = places.backups().join("scratch.log").display().to_string();
+        let away = format!("move {} away", places.data_dir.join("member").display());
+        for told in ["the copy of m2", "cannot be repaired: walpb: crc mismatch", &log, &away] {
+            assert!(failure.message.contains(told), "{told}: {}", failure.message);
+        }
     }
 }

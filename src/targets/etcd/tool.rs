@@ -13,7 +13,10 @@ use crate::{
         id::EtcdId,
         inventory::Cluster,
     },
-    targets::host::run::{Ran, run},
+    targets::{
+        Tool, Toolset,
+        host::run::{Ran, run},
+    },
 };
 
 /// Limit of a call that reads or writes a whole database.
@@ -30,16 +33,49 @@ async fn etcdutl(cluster: &Cluster, words: Vec<String>, limit: Duration) -> Resu
     run(&argv, limit).await?.succeeded(&argv)
 }
 
+/// Limit of a call that only tells a version.
+const BRIEF: Duration = Duration::from_secs(10);
+
+/// The tools with their versions; refused where a restore could not raise the revision and nobody
+/// accepted that.
+pub(crate) async fn toolset(cluster: &Cluster) -> Result<Toolset, Failure> {
+    let paths = &cluster.etcd.tools;
+    let argv = [paths.etcd.to_string_lossy().into_owned(), "--version".to_owned()];
+    let ran = run(&argv, BRIEF).await?.succeeded(&argv)?;
+    let version = told(&ran.stdout, "etcd Version:");
+    if parse_version(&version).is_none() {
+        return Err(unreadable(&paths.etcd, &version));
+    }
+    let etcd = Tool { path: paths.etcd.clone(), version };
+    let version = etcdutl_version(cluster).await?;
+    raises(cluster, &version)?;
+    Ok(Toolset { etcd, etcdutl: Tool { path: paths.etcdutl.clone(), version } })
+}
+
 /// Whether a restore raises the revision; refused where it could not and nobody accepted that.
 pub(crate) async fn bumps(cluster: &Cluster) -> Result<bool, Failure> {
-    let ran = etcdutl(cluster, vec!["version".into()], Duration::from_secs(10)).await?;
-    let version = ran.stdout.lines().find_map(|line| line.strip_prefix("etcdutl version:"));
-    let version = version.map(str::trim).unwrap_or_default();
+    raises(cluster, &etcdutl_version(cluster).await?)
+}
+
+async fn etcdutl_version(cluster: &Cluster) -> Result<String, Failure> {
+    let ran = etcdutl(cluster, vec!["version".into()], BRIEF).await?;
+    Ok(told(&ran.stdout, "etcdutl version:"))
+}
+
+/// The version that stands behind `label` in what a tool prints.
+fn told(printed: &str, label: &str) -> String {
+    let version = printed.lines().find_map(|line| line.strip_prefix(label));
+    version.map(str::trim).unwrap_or_default().to_owned()
+}
+
+fn unreadable(path: &Path, version: &str) -> Failure {
+    let message = format!("{} names its version as {version:?}", path.display());
+    Failure::new(ErrorKind::Tool, message)
+}
+
+fn raises(cluster: &Cluster, version: &str) -> Result<bool, Failure> {
     let Some(parsed) = parse_version(version) else {
-        return Err(Failure::new(
-            ErrorKind::Tool,
-            format!("etcdutl names its version as {version:?}"),
-        ));
+        return Err(unreadable(&cluster.etcd.tools.etcdutl, version));
     };
     if parsed >= BUMPS_FROM {
         return Ok(true);
@@ -158,6 +194,16 @@ mod tests {
         assert!(parse_version("3.5.10").unwrap() >= BUMPS_FROM);
         assert!(parse_version("3.6.0-rc.1").unwrap() >= BUMPS_FROM);
         assert_eq!(parse_version("unknown"), None);
+    }
+
+    #[test]
+    fn a_tool_s_version_stands_behind_its_label() {
+        assert_eq!(told("etcd Version: 3.5.16\nGit SHA: 1.2\n", "etcd Version:"), "3.5.16");
+        assert_eq!(
+            told("etcdutl version: 3.6.0-rc.1\nAPI version: 3.6", "etcdutl version:"),
+            "3.6.0-rc.1"
+        );
+        assert_eq!(told("usage: …", "etcd Version:"), "");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Each has the refusals of the real one that a playbook could run into: data moves only when the
 //! process is gone, a place is never overwritten, an empty member starts only to join.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     look,
-    world::{Data, Entry, Machine, World},
+    world::{Data, Entry, Machine, VERSION, World},
 };
 use crate::{
     domain::{
@@ -52,7 +52,7 @@ pub(super) fn act(world: &mut World, call: &Call) -> Result<Done, Failure> {
         "etcd.member_add_learner" => add_learner(world, call),
         "etcd.member_promote" => promote(world, call),
         "etcd.member_remove" => remove(world, call),
-        "etcd.compare" => compare(world),
+        "etcd.compare" => compare(world, call),
         "host.service.start" => start(world, call),
         "host.service.stop" => stop(world, call),
         "host.service.mask" | "host.service.unmask" => mask(world, call),
@@ -185,7 +185,7 @@ fn snapshot(world: &mut World, call: &Call) -> Result<Done, Failure> {
             ("of", Value::str(of)),
             ("member_id", Value::str(data.id.to_string())),
             ("cluster_id", Value::str(data.cluster_id.to_string())),
-            ("version", Value::str("3.5.16")),
+            ("version", Value::str(VERSION)),
             ("index", Value::Int(data.revision + 7)),
             ("term", Value::Int(2)),
             ("hash_kv", Value::Int(hash(&data))),
@@ -387,24 +387,32 @@ fn remove(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(done([], true))
 }
 
-fn compare(world: &World) -> Result<Done, Failure> {
+fn compare(world: &World, call: &Call) -> Result<Done, Failure> {
     let cluster = leading(world)?;
     let voters = world.voters(cluster);
     let held: Vec<(&MemberName, &Data)> = voters
         .iter()
         .filter_map(|name| Some((name, world.machines.get(name)?.data.as_ref()?)))
         .collect();
-    let equal = held.len() == voters.len()
+    let same = held.len() == voters.len()
         && held.windows(2).all(|pair| hash(pair[0].1) == hash(pair[1].1));
+    let members = world.memberships.get(&cluster).into_iter().flatten();
+    let ids: BTreeSet<EtcdId> =
+        members.filter(|(_, entry)| !entry.learner).map(|(id, _)| *id).collect();
+    let parse = |value: &Value| value.as_str().and_then(EtcdId::parse);
+    let is_cluster = call.args.get("cluster_id").is_none_or(|id| parse(id) == Some(cluster));
+    let expected = call.args.get("ids").and_then(Value::as_list);
+    let are_ids = expected.is_none_or(|list| {
+        list.iter().map(parse).collect::<Option<BTreeSet<_>>>().is_some_and(|list| list == ids)
+    });
     let hashes = held.iter().map(|(name, data)| (name.as_str(), Value::Int(hash(data))));
-    let ids = held.iter().map(|(_, data)| Value::str(data.id.to_string()));
     let fields = [
-        ("equal", Value::Bool(equal)),
+        ("equal", Value::Bool(same && is_cluster && are_ids)),
         ("revision", Value::Int(held.first().map_or(0, |(_, data)| data.revision))),
         ("hashes", Value::map(hashes)),
         ("cluster_ids", Value::list(vec![Value::str(cluster.to_string())])),
-        ("ids", Value::list(ids.collect())),
-        ("sentinel_read", Value::Bool(equal)),
+        ("ids", Value::list(ids.iter().map(|id| Value::str(id.to_string())).collect())),
+        ("sentinel_read", Value::Bool(same)),
     ];
     Ok(done(fields, false))
 }

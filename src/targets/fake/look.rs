@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{Data, Machine, Running, World};
+use super::world::{Data, Machine, Running, VERSION, World};
 use crate::domain::{
     evidence::{
         ControlReading, Data as DataReading, DataState, Evidence, HostEvidence, ListedMember,
@@ -12,8 +12,6 @@ use crate::domain::{
     reading::{Cause, Reading},
     time::Time,
 };
-
-const VERSION: &str = "3.5.16";
 
 /// One look at everything.
 pub(super) fn look(world: &World, at: Time) -> Evidence {

@@ -134,3 +134,25 @@ async fn a_healthy_cluster_shows_its_voters_and_a_blind_look_shows_nothing() {
     assert!(!patient.write(1));
     assert!(patient.assess(Depth::Full, &|| Time(1)).await.voters.is_none());
 }
+
+/// Rows: E4.
+#[tokio::test]
+async fn another_cluster_or_other_members_than_expected_are_not_equal() {
+    let patient = FakePatient::new(["m1", "m2", "m3"]).revision(5);
+    let compared = act(&patient, "etcd.compare", &[]).await.unwrap().output;
+    let first = |field: &str| compared.get(field).and_then(Value::as_list).unwrap().to_vec();
+    let (cluster, ids) = (first("cluster_ids").remove(0), first("ids"));
+    let stranger = Value::str("00000000000000ff");
+    let other = || [&ids[..2], std::slice::from_ref(&stranger)].concat();
+    for (cluster, ids, equal) in [
+        (cluster.clone(), ids.clone(), true),
+        (stranger.clone(), ids.clone(), false),
+        (Value::str("no id"), ids.clone(), false),
+        (cluster.clone(), ids[..2].to_vec(), false),
+        (cluster.clone(), other(), false),
+    ] {
+        let args = [("cluster_id", cluster), ("ids", Value::list(ids))];
+        let compared = act(&patient, "etcd.compare", &args).await.unwrap();
+        assert_eq!(compared.output.get("equal"), Some(&Value::Bool(equal)), "{args:?}");
+    }
+}

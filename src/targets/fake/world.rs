@@ -15,6 +15,9 @@ use crate::{
     targets::AlertState,
 };
 
+/// The version of every member, and of the tools unless a test says otherwise.
+pub(super) const VERSION: &str = "3.5.16";
+
 /// The cluster id before any rebuild.
 pub(super) const FIRST_CLUSTER: EtcdId = EtcdId(0x5eed_0000_0000_0001);
 
@@ -76,6 +79,8 @@ pub(super) struct World {
     pub(super) partitioned: bool,
     pub(super) alerts: Option<Vec<AlertState>>,
     pub(super) revision_max: Option<i64>,
+    /// The version of the tools.
+    pub(super) tools: String,
     pub(super) effects: Vec<(String, String)>,
     pub(super) calls: Vec<(String, String)>,
     faults: Vec<Fault>,
@@ -99,6 +104,7 @@ impl World {
             partitioned: false,
             alerts: None,
             revision_max: None,
+            tools: VERSION.into(),
             effects: Vec::new(),
             calls: Vec::new(),
             faults: Vec::new(),

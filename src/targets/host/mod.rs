@@ -6,6 +6,7 @@
 pub(crate) mod copy;
 pub(crate) mod data;
 pub(crate) mod files;
+pub(crate) mod mounts;
 pub(crate) mod places;
 pub(crate) mod process;
 pub(crate) mod run;

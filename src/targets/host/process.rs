@@ -20,17 +20,35 @@ use crate::domain::{
 /// Clock ticks per second in /proc: fixed at 100 for user space on every Linux architecture.
 const TICKS: u64 = 100;
 
+/// What /proc shows of a pid.
+pub(crate) enum Shown {
+    /// A running process.
+    Runs(Process),
+    /// A zombie: it is known to have ended.
+    Ended,
+    /// Nothing: it ended, or it is out of our sight.
+    Nothing,
+}
+
 /// A running process; `None` where there is none of this pid, or only a zombie.
 pub(crate) fn read(pid: u32) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    match shown(pid) {
+        Shown::Runs(process) => Some(process),
+        Shown::Ended | Shown::Nothing => None,
+    }
+}
+
+/// What /proc shows of a pid.
+pub(crate) fn shown(pid: u32) -> Shown {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may itself hold blanks and parentheses.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X" | "x") {
-        return None;
+    let Some((_, fields)) = stat.rsplit_once(')') else { return Shown::Nothing };
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next(), Some("Z" | "X" | "x")) {
+        return Shown::Ended;
     }
     let started_at = fields.nth(18).and_then(|ticks| ticks.parse().ok()).and_then(started);
-    Some(Process { pid, started_at, argv: argv(pid) })
+    Shown::Runs(Process { pid, started_at, argv: argv(pid) })
 }
 
 fn argv(pid: u32) -> Vec<String> {

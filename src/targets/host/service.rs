@@ -36,18 +36,66 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// directory does so within this.
 const ALIVE: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(50);
+/// Before a status command that named an unseen process is asked again: time enough for whoever
+/// watches a process that just died to take note.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// What one `status` command says.
+enum Says {
+    /// Nothing runs.
+    Nothing,
+    /// It names a process that /proc shows.
+    Runs(Process),
+    /// It names a process that /proc does not show: it died a moment ago, or it is out of our sight.
+    Unseen(u32),
+}
 
 /// The member's process, by its `status` command: the pid it prints, checked in /proc. A command
-/// that fails is no statement that nothing runs.
+/// that fails is no statement that nothing runs; nor is one that goes on naming a process which we
+/// do not see.
 pub(crate) async fn status(member: &Member, limit: Duration) -> Result<Option<Process>, Failure> {
+    let began = Instant::now();
+    let first = match says(member, limit).await? {
+        Says::Nothing => return Ok(None),
+        Says::Runs(process) => return Ok(Some(process)),
+        Says::Unseen(pid) => pid,
+    };
+    tokio::time::sleep(AGAIN).await;
+    // Both together keep the limit, but for what a command needs to answer at all.
+    let left = limit.saturating_sub(began.elapsed()).max(AGAIN);
+    match says(member, left).await? {
+        Says::Nothing => Ok(None),
+        Says::Runs(process) => Ok(Some(process)),
+        Says::Unseen(pid) => Err(unseen(member, if pid == first { "again" } else { "then" }, pid)),
+    }
+}
+
+fn unseen(member: &Member, when: &str, pid: u32) -> Failure {
+    let message = format!(
+        "the status command of {} prints process {pid} {when}, and /proc does not show it: whether the member runs is unknown. \
+         Either that process has ended (a stale pid file): let the command print nothing then. \
+         Or quorate cannot see it (another pid namespace, /proc mounted with hidepid): run quorate where it can",
+        member.name
+    );
+    Failure::new(ErrorKind::Tool, message)
+}
+
+/// Asks the `status` command once.
+async fn says(member: &Member, limit: Duration) -> Result<Says, Failure> {
     let argv = &member.service.status;
     let ran = run(argv, limit).await?.succeeded(argv)?;
     let word = ran.stdout.trim();
     if word.is_empty() {
-        return Ok(None);
+        return Ok(Says::Nothing);
     }
     if let Ok(pid) = word.parse() {
-        return Ok(process::read(pid));
+        // 0 is systemd's word for no main process.
+        let shown = if pid == 0 { process::Shown::Ended } else { process::shown(pid) };
+        return Ok(match shown {
+            process::Shown::Runs(process) => Says::Runs(process),
+            process::Shown::Ended => Says::Nothing,
+            process::Shown::Nothing => Says::Unseen(pid),
+        });
     }
     let message = format!(
         "the status command of {} prints {:?}, a pid or nothing is expected",
@@ -182,8 +230,9 @@ async fn start(member: &Member, places: &Places) -> Result<Done, Failure> {
     run(&command, COMMAND).await?.succeeded(&command)?;
     let process = appeared(member).await?;
     tokio::time::sleep(ALIVE).await;
-    match status(member, STATUS).await? {
-        Some(now) if now.pid == process.pid => Ok(started(&now, true)),
+    match says(member, STATUS).await? {
+        Says::Runs(now) if now.pid == process.pid => Ok(started(&now, true)),
+        // Also one that is unseen now: /proc showed it a moment ago.
         _ => {
             let message =
                 format!("{} ended right after its start: its own log says why", member.name);
@@ -195,10 +244,14 @@ async fn start(member: &Member, places: &Places) -> Result<Done, Failure> {
 async fn appeared(member: &Member) -> Result<Process, Failure> {
     let deadline = Instant::now() + APPEAR;
     loop {
-        if let Some(process) = status(member, STATUS).await? {
+        let said = says(member, STATUS).await?;
+        if let Says::Runs(process) = said {
             return Ok(process);
         }
         if Instant::now() >= deadline {
+            if let Says::Unseen(pid) = said {
+                return Err(unseen(member, "after its start", pid));
+            }
             let message = format!(
                 "the start command of {} ended and its status command shows no process: its own log says why",
                 member.name
@@ -214,11 +267,21 @@ async fn stop(member: &Member) -> Result<Done, Failure> {
     let argv = &member.service.stop;
     let ran = run(argv, COMMAND).await;
     let deadline = Instant::now() + SETTLE;
-    while status(member, STATUS).await?.is_some() {
+    loop {
+        let said = says(member, STATUS).await?;
+        match &said {
+            Says::Nothing => break,
+            // It was seen before it was stopped: now that it is not, it is gone, whatever is printed.
+            Says::Unseen(pid) if *pid == process.pid => break,
+            Says::Runs(_) | Says::Unseen(_) => {}
+        }
         if let Err(failure) = &ran {
             return Err(failure.clone());
         }
         if Instant::now() >= deadline {
+            if let Says::Unseen(pid) = said {
+                return Err(unseen(member, "after its stop", pid));
+            }
             let message = format!(
                 "{} (process {}) still runs after its stop command; it is not killed, for that can lose an acknowledged write. Find out what keeps it",
                 member.name, process.pid

@@ -122,7 +122,7 @@ fn members_that_lost_their_memory_are_gone_whatever_they_say() {
     let judgement = check(&read, &lost(&["m1"], true));
     assert!(!judgement.voters_current);
     assert!(judgement.reason.contains("another history"), "{}", judgement.reason);
-    assert!(judgement.marks(&read.evidence).is_empty());
+    assert!(judgement.remembered(&read.evidence).marks.is_empty());
 
     let no_mark = up(1).leader("m2").no_host();
     let fork = evidence().member("m1", up(100)).members(&["m2", "m3"], &no_mark);
@@ -153,7 +153,7 @@ fn another_directory_is_not_always_lost_memory() {
     set.members.get_mut("m3").unwrap().id = EtcdId(33);
     let renewed = healthy().member("m3", marked(60).with_id(EtcdId(33))).reads(set);
     let judgement = check(&renewed, &Quorum::Healthy);
-    assert_eq!(judgement.marks(&renewed.evidence)[&MemberName::from("m3")], "new");
+    assert_eq!(judgement.remembered(&renewed.evidence).marks[&MemberName::from("m3")], "new");
 
     let young = evidence().seen(&["m1", "m2", "m3"], 1);
     check(&young.members(&["m1", "m2", "m3"], &up(1).leader("m1")), &Quorum::Healthy);

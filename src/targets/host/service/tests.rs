@@ -27,7 +27,12 @@ impl Bench {
                 "kill -TERM $(cat {at}/pid); while kill -0 $(cat {at}/pid) 2>/dev/null; do sleep 0.01; done"
             ),
         );
-        write("status", format!("cat {at}/pid 2>/dev/null || true"));
+        write(
+            "status",
+            format!(
+                "pid=$(cat {at}/pid 2>/dev/null) && kill -0 $pid 2>/dev/null && echo $pid; true"
+            ),
+        );
         let cluster = mk_cluster(dir.path(), &[1, 2, 3], no_tools());
         fs::create_dir_all(dir.path().join("m1/data/member/wal")).unwrap();
         fs::write(dir.path().join("m1/data/member/wal/0.wal"), "x").unwrap();
@@ -152,4 +157,50 @@ async fn a_mask_without_a_command_changes_nothing() {
     assert!(bench.act("host.service.mask").await.unwrap().changed);
     bench.cluster.etcd.members[0].service.mask = Some(vec!["false".into()]);
     assert_eq!(bench.act("host.service.mask").await.unwrap_err().kind, ErrorKind::Tool);
+}
+
+/// A pid that this machine cannot have: above the largest a kernel gives.
+const NOWHERE: &str = "99999999";
+
+/// A process in another pid namespace, or behind hidepid, looks like this.
+/// Rows: E2.
+#[tokio::test]
+async fn a_process_that_is_named_but_never_shown_is_unknown_and_not_gone() {
+    let bench = Bench::new();
+    fs::write(bench.path("status"), format!("echo {NOWHERE}")).unwrap();
+    let m1 = &bench.cluster.etcd.members[0];
+    let failure = status(m1, STATUS).await.unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::Tool);
+    for told in ["m1", NOWHERE, "stale pid file", "pid namespace", "hidepid"] {
+        assert!(failure.message.contains(told), "{told}: {}", failure.message);
+    }
+    assert!(must_be_gone(m1).await.is_err(), "its data must stay where it is");
+    for action in ["host.service.start", "host.service.stop"] {
+        assert_eq!(bench.act(action).await.unwrap_err().kind, ErrorKind::Tool, "{action}");
+    }
+    assert!(!bench.path("pid").exists(), "nothing was started beside it");
+}
+
+#[tokio::test]
+async fn a_process_that_died_between_the_print_and_the_look_is_gone() {
+    let bench = Bench::new();
+    let once = bench.path("once");
+    let script = format!("[ -e {0} ] || {{ touch {0}; echo {NOWHERE}; }}", once.display());
+    fs::write(bench.path("status"), script).unwrap();
+    assert_eq!(status(&bench.cluster.etcd.members[0], STATUS).await.unwrap(), None);
+    fs::write(bench.path("status"), "echo 0").unwrap();
+    assert_eq!(status(&bench.cluster.etcd.members[0], STATUS).await.unwrap(), None);
+}
+
+/// The pid file outlives the process; it was seen running, so the stop is proven all the same.
+#[tokio::test]
+async fn a_stop_is_proven_although_the_pid_is_still_printed() {
+    let bench = Bench::new();
+    fs::write(bench.path("status"), format!("cat {} || true", bench.path("pid").display()))
+        .unwrap();
+    fs::write(bench.path("pid"), "").unwrap();
+    bench.act("host.service.start").await.unwrap();
+    let stopped = bench.act("host.service.stop").await.unwrap();
+    assert_eq!(stopped.output.get("ended_by"), Some(&Value::str("term")));
+    assert_eq!(bench.act("host.service.stop").await.unwrap_err().kind, ErrorKind::Tool);
 }
