@@ -30,35 +30,36 @@ use crate::domain::{
 const BROKEN_OFF: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Fixes the plan, journals it, and sets a runner on it.
+    /// The plan that a rung comes to; `Err` says why there is none.
+    pub(super) fn plan(
+        &self,
+        cluster: &ClusterName,
+        id: IncidentId,
+        response: &Response,
+        rung: &Rung,
+    ) -> Result<Plan, String> {
+        let gone = || "its cluster or its incident is gone".to_owned();
+        let watched = self.state.clusters.get(cluster).ok_or_else(gone)?;
+        let incident = watched.state.incidents.get(&id).ok_or_else(gone)?;
+        let playbook = self.state.playbook(&rung.playbook);
+        let playbook = playbook.ok_or_else(|| "it is not loaded".to_owned())?;
+        let (now, subject) = (self.state.now(), &incident.subject);
+        let signals = self.state.correlation.signals(subject, response, &self.state.alerts, now);
+        let roots = response_roots(watched, subject, &signals, now);
+        Plan::new(&playbook, params(rung, &roots)?, &watched.inventory)
+            .map_err(|wrong| wrong.join("; "))
+    }
+
+    /// Journals the plan, and sets a runner on it.
     pub(super) async fn dispatch(
         &mut self,
         cluster: &ClusterName,
         id: IncidentId,
         response: &Response,
-        index: usize,
-        rung: &Rung,
+        (index, rung): (usize, &Rung),
+        plan: Plan,
     ) {
         let Some(watched) = self.state.clusters.get(cluster) else { return };
-        let Some(playbook) = self.state.playbook(&rung.playbook) else { return };
-        let Some(incident) = watched.state.incidents.get(&id) else { return };
-        let signals = self.state.correlation.signals(
-            &incident.subject,
-            response,
-            &self.state.alerts,
-            self.state.now(),
-        );
-        let roots = response_roots(watched, &incident.subject, &signals, self.state.now());
-        let plan = params(rung, &roots).and_then(|params| {
-            Plan::new(&playbook, params, &watched.inventory).map_err(|wrong| wrong.join("; "))
-        });
-        let plan = match plan {
-            Ok(plan) => plan,
-            Err(wrong) => {
-                tracing::error!(incident.id = %id, playbook = %rung.playbook, error = wrong, "no plan could be made");
-                return;
-            }
-        };
         let run = RunId(Uuid::now_v7());
         let mode = watched.inventory.mode;
         let started = RunEvent::RunStarted {

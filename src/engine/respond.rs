@@ -14,7 +14,7 @@ use crate::domain::{
     labels::Labels,
     ledger::Subject,
     record::Record,
-    response::Response,
+    response::{Response, Rung},
     time::Time,
     verdict::Quorum,
 };
@@ -195,12 +195,14 @@ impl Engine {
             }
             (rung, decision) = self.decision_for(cluster, id, &response);
         }
+        let runs = rung.filter(|_| decision.action == Action::Run);
+        let planned = runs.as_ref().map(|(_, rung)| self.plan(cluster, id, &response, rung));
+        if let (Some((_, rung)), Some(Err(wrong))) = (&runs, &planned) {
+            decision = no_plan(rung, wrong);
+        }
         let is_noted = self.note_decision(cluster, id, &decision).await;
-        if is_noted
-            && decision.action == Action::Run
-            && let Some((index, rung)) = rung
-        {
-            self.dispatch(cluster, id, &response, index, &rung).await;
+        if let (Some((index, rung)), Some(Ok(plan)), true) = (runs, planned, is_noted) {
+            self.dispatch(cluster, id, &response, (index, &rung), plan).await;
         }
     }
 
@@ -268,6 +270,15 @@ impl Engine {
             (look.judgement.quorum.label().into(), look.judgement.reason.clone())
         })
     }
+}
+
+/// A playbook that cannot be fixed to this cluster is as good as none: it is counted, and told.
+fn no_plan(rung: &Rung, wrong: &str) -> Decision {
+    let text = format!(
+        "playbook {} cannot be planned for this incident: {wrong}; correct `with` of the ladder",
+        rung.playbook
+    );
+    Decision { action: Action::Escalate, reason: Some(Reason::NoPlaybook), text }
 }
 
 /// A record about an incident.

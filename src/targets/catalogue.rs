@@ -322,7 +322,7 @@ fn membership() -> Vec<ActionSpec> {
                 "etcd.member_add_learner",
                 Class::Write,
                 OnResume::Probe,
-                "Adds the member to the cluster as a learner and prepares its data directory.",
+                "Adds the member to the cluster as a learner; it votes only once it is promoted.",
             )
         },
         ActionSpec {

@@ -10,7 +10,7 @@ use crate::{
     story::{
         CLUSTER, GRACE, alert, assert_intact, assert_rebuilt, attest, await_closed, await_reached,
         await_reason, await_run, await_seen, await_verdict, cli, cluster, holding, output,
-        own_revision, pids, runs, step, steps,
+        own_revision, pids, runs, step,
     },
 };
 
@@ -183,10 +183,10 @@ fn a_majority_that_somebody_brings_back_behind_the_fence_cancels_the_run() {
     assert_all_well(&etcd, &quorate, 51);
 }
 
-/// The approval rests on two lost disks; then the disk of `m3` is found again.
+/// The approval rests on two lost disks; then the disk of `m3` is found again, before the answer.
 /// Rows: E25.
 #[test]
-fn an_approval_is_void_when_the_evidence_changed_and_everything_is_put_back() {
+fn an_approval_of_what_is_not_there_any_more_touches_no_member() {
     let etcd = Layout::of(3).start();
     let revision = etcd.put_many("m1", "k", 50);
     let quorate = proposing(&etcd).start();
@@ -197,6 +197,7 @@ fn an_approval_is_void_when_the_evidence_changed_and_everything_is_put_back() {
     fs::rename(disk, &found).unwrap();
     alert(&quorate);
     let run = await_run(&quorate, &["awaiting_approval"]);
+    let pid = etcd.pid("m1");
     fs::rename(&found, disk).unwrap();
     cli(&quorate, &["approve", id(&run), "--reason", "both disks are gone"]);
     let run = await_run(&quorate, &["failed"]);
@@ -204,13 +205,54 @@ fn an_approval_is_void_when_the_evidence_changed_and_everything_is_put_back() {
     let message = run["failure"]["message"].as_str().unwrap();
     assert!(message.contains("approve anew"), "{message}");
     assert_eq!(run["failure"]["kind"], "refused_by_guard");
+    assert_eq!(step(&run, "fence"), "pending", "{run:#}");
+    assert_eq!(etcd.pid("m1"), pid, "the survivor was stopped");
+    assert_eq!(etcd.count_keys("m1", "k"), Some(50));
+}
+
+/// It rests on a person's word, which lapses while the survivor is being stopped.
+/// Rows: E25.
+#[test]
+fn an_approval_is_void_at_the_last_moment_too_and_everything_is_put_back() {
+    let etcd = Layout::of(3).start();
+    let revision = etcd.put_many("m1", "k", 50);
+    let setup = proposing(&etcd);
+    let hold = setup.dir().join("hold");
+    let stop = holding(setup.dir(), "stop", &hold, "[ \"$4\" = m1 ]");
+    let argv = json!([stop, Etcd::service_script(), etcd.dir(), "stop", "${member}"]);
+    fs::write(&hold, "").unwrap();
+    let quorate = setup.set("/clusters/0/etcd/service/command/stop", argv).start();
+    await_seen(&quorate, revision);
+    etcd.kill9("m2");
+    etcd.kill9("m3");
+    alert(&quorate);
+    await_reason(&quorate, "permanence");
+    for (member, lasts) in [("m2", "1h"), ("m3", "40s")] {
+        let why = ["--gone", "--for", lasts, "--reason", "its host burnt down"];
+        cli(&quorate, &[&["attest", CLUSTER, member], &why[..]].concat());
+    }
+    let run = await_run(&quorate, &["awaiting_approval"]);
+    cli(&quorate, &["approve", id(&run), "--reason", "both burnt down"]);
+    await_reached(&hold);
+    eventually(GENEROUS, "the word about m3 has lapsed", || {
+        let members = cluster(&quorate)["members"].clone();
+        let m3 = members.as_array().unwrap().iter().find(|member| member["name"] == "m3");
+        m3.unwrap()["permanence"].is_null()
+    });
+    fs::remove_file(&hold).unwrap();
+    let run = await_run(&quorate, &["failed"]);
+    assert_eq!((&run["outcome"], &run["past_return"]), (&json!("undone"), &json!(null)), "{run:#}");
+    assert_eq!(run["failure"]["kind"], "refused_by_guard");
+    let message = run["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("approve anew"), "{message}");
     assert_ne!(output(&run, "restore"), Value::Null, "refused before the last moment");
     for name in ["m1", "m2", "m3"] {
         assert!(!etcd.dir().join(name).join("masked").exists(), "{name} is left masked");
     }
-    assert!(steps(&run).contains(&("swap_in".into(), "undone".into())), "{run:#}");
+    assert_eq!(step(&run, "swap_in"), "undone", "{run:#}");
     drop(quorate);
-    assert!(disk.join("member/wal").is_dir(), "the data of m3 is not back");
+    let back = etcd.member("m3").data.join("member/wal");
+    assert!(back.is_dir(), "the data of m3 is not back");
     assert_intact(&etcd, "m1", revision, 50);
 }
 

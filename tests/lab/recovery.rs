@@ -1,13 +1,15 @@
 //! A majority that is gone for good: rebuilt from what was kept, with proof.
 
+use std::{fs, os::unix::fs::symlink};
+
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Etcd, GENEROUS, Layout, Quorate, eventually},
+    harness::{Etcd, GENEROUS, Layout, Quorate, Tools, eventually},
     story::{
         CLUSTER, alert, assert_new_cluster, assert_rebuilt, attempts, attest, automatic,
-        await_member_at, await_reason, await_revision, await_run, await_seen, identities, output,
-        runs, steps,
+        await_closed, await_member_at, await_reason, await_revision, await_run, await_seen, cli,
+        identities, output, runs, script, steps,
     },
 };
 
@@ -116,6 +118,77 @@ fn a_survivor_that_was_restarted_and_is_silent_is_read_by_copy_and_its_loss_is_c
     assert_eq!(runs(&quorate).len(), 1);
 }
 
+/// An older etcdutl cannot raise the revision; somebody accepted that. What is rebuilt then lies
+/// below what was last seen, and is still known to be what this run built.
+/// Rows: E1, E17.
+#[test]
+fn a_restore_without_a_bump_is_believed_although_its_revision_goes_back() {
+    let etcd = Layout::of(3).start();
+    let setup = automatic(&etcd).grace(PATIENT_GRACE).set("/watch/timeout", json!("1s"));
+    let body = format!(
+        "[ \"$1\" = version ] && echo 'etcdutl version: 3.5.9' && exit\nexec '{}' \"$@\"",
+        Tools::find().etcdutl.display()
+    );
+    let etcdutl = script(setup.dir(), "etcdutl", &body);
+    let quorate = setup
+        .set("/clusters/0/etcd/tools/etcdutl", json!(etcdutl))
+        .set("/clusters/0/etcd/allow", json!(["restore_without_bump"]))
+        .start();
+    let kept = etcd.put_many("m1", "k", 100);
+    await_seen(&quorate, kept);
+    await_member_at(&etcd, "m3", kept);
+    etcd.stop("m3");
+    let newest = etcd.put_many("m1", "lost", 40);
+    await_revision(&quorate, newest);
+    etcd.destroy("m1");
+    etcd.destroy("m2");
+    etcd.start("m3");
+    alert(&quorate);
+    let run = await_run(&quorate, &["succeeded"]);
+    assert_eq!(output(&run, "restore")["revision"], json!(kept), "{run:#}");
+    assert_rebuilt(&etcd, &quorate, 100);
+    assert_proven(&run);
+    assert_eq!(only_loss(&quorate)["lower"], 40);
+}
+
+/// The host of `m3` answers nothing, and a person says that it will not come back.
+/// Rows: E5, E6.
+#[test]
+fn a_member_whose_host_does_not_answer_is_left_out_and_reported() {
+    let etcd = Layout::of(3).start();
+    let revision = etcd.put_many("m1", "k", 100);
+    let setup = automatic(&etcd);
+    let down = setup.dir().join("down");
+    let body = format!(
+        "if [ \"$4\" = m3 ] && [ -e '{}' ]; then echo 'no route to host' >&2; exit 255; fi\n\
+         exec \"$@\"",
+        down.display()
+    );
+    let status = script(setup.dir(), "status", &body);
+    let argv = json!([status, Etcd::service_script(), etcd.dir(), "status", "${member}"]);
+    let quorate = setup.set("/clusters/0/etcd/service/command/status", argv).start();
+    await_seen(&quorate, revision);
+    etcd.destroy("m2");
+    etcd.kill9("m3");
+    fs::write(&down, "").unwrap();
+    let data = &etcd.member("m3").data;
+    fs::rename(data, etcd.dir().join("unreadable")).unwrap();
+    symlink(data, data).unwrap(); // a directory that nobody can look at
+    alert(&quorate);
+    await_reason(&quorate, "unknown");
+    attest(&quorate, &["m3"]);
+    let run = await_run(&quorate, &["succeeded"]);
+    assert_proven(&run);
+    assert!(!steps(&run).iter().any(|(path, _)| path.starts_with("fence[m3]")), "{run:#}");
+    let page = cli(&quorate, &["runs", run["id"].as_str().unwrap()]);
+    assert!(page.contains("m3 is left out: its host"), "{page}");
+    let listed = etcd.member_list("m1").unwrap();
+    assert!(listed.len() == 2 && listed.iter().all(|member| !member.learner), "{listed:?}");
+    assert_eq!(etcd.count_keys("m2", "k"), Some(100));
+    assert_eq!(await_closed(&quorate, "etcd-quorum-lost"), "recovered");
+    assert_eq!(runs(&quorate).len(), 1);
+}
+
 /// Rows: E16.
 #[test]
 fn a_survivor_behind_client_certificates_is_kept() {
@@ -176,7 +249,7 @@ fn assert_proven(run: &Value) {
 #[track_caller]
 fn assert_fresh(etcd: &Etcd, name: &str) {
     let kept = etcd.member(name).data.join(".quorate");
-    let runs: Vec<_> = std::fs::read_dir(kept).unwrap().flatten().collect();
+    let runs: Vec<_> = fs::read_dir(kept).unwrap().flatten().collect();
     assert!(runs.iter().any(|run| run.path().join("old/member/wal").is_dir()), "{runs:?}");
 }
 

@@ -87,6 +87,57 @@ fn told_to_stop_during_a_run_it_ends_the_step_and_goes_on_after_the_restart() {
     assert_eq!(before, kept(&quorate));
 }
 
+/// Rows: E13, E21. Ten minutes after a rebuild all members are compared once more.
+#[test]
+fn the_proof_is_repeated_ten_minutes_later_on_the_cluster_that_was_built() {
+    let etcd = Layout::of(3).start();
+    let revision = etcd.put_many("m1", "k", 50);
+    let setup = automatic(&etcd);
+    let clock = setup.dir().join("offset");
+    let mut quorate = setup.write();
+    on_clock(&mut quorate, &clock);
+    quorate.start();
+    await_seen(&quorate, revision);
+    etcd.destroy("m2");
+    etcd.destroy("m3");
+    alert(&quorate);
+    await_run(&quorate, &["succeeded"]);
+    let proofs = |quorate: &Quorate| -> Vec<String> {
+        let journal = store::rows(&quorate.path("data")).journal;
+        let is_proof =
+            |row: &String| row.contains("watch_reported") && row.contains("\"kind\":\"proof\"");
+        journal.into_iter().filter(is_proof).collect()
+    };
+    assert_eq!(proofs(&quorate), Vec::<String>::new(), "it is not due yet");
+    quorate.kill9();
+    step_clock(&clock, Duration::from_mins(11));
+    quorate.start();
+    eventually(GENEROUS, "the proof is repeated", || !proofs(&quorate).is_empty());
+    let found = proofs(&quorate);
+    assert!(found.len() == 1 && found[0].contains("\"is_well\":true"), "{found:?}");
+}
+
+/// quorate reads its wall clock off this file, an offset to the real one.
+fn on_clock(quorate: &mut Quorate, clock: &Path) {
+    step_clock(clock, Duration::ZERO);
+    for (name, value) in [
+        ("LD_PRELOAD", libfaketime().to_str().unwrap()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ] {
+        quorate.daemon().env(name, value);
+    }
+}
+
+/// Renamed into place: it is read at any moment.
+fn step_clock(clock: &Path, forward: Duration) {
+    let new = clock.with_extension("new");
+    fs::write(&new, format!("+{:.1}", forward.as_secs_f64())).unwrap();
+    fs::rename(new, clock).unwrap();
+}
+
 /// The library that gives a process another wall clock.
 fn libfaketime() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").unwrap().flatten();
@@ -101,24 +152,10 @@ fn a_wall_clock_that_is_stepped_during_the_grace_brings_no_early_repair() {
     let etcd = Layout::of(3).start();
     let revision = etcd.put_many("m1", "k", 50);
     let setup = automatic(&etcd).grace("{for: 12s, samples: 4, max_gap: 6s}");
-    let offset = setup.dir().join("offset");
-    let forward = |by: Duration| {
-        // Renamed into place: it is read at any moment.
-        let new = offset.with_extension("new");
-        fs::write(&new, format!("+{:.1}", by.as_secs_f64())).unwrap();
-        fs::rename(new, &offset).unwrap();
-    };
-    forward(Duration::ZERO);
+    let clock = setup.dir().join("offset");
+    let forward = |by| step_clock(&clock, by);
     let mut quorate = setup.write();
-    for (name, value) in [
-        ("LD_PRELOAD", libfaketime().to_str().unwrap()),
-        ("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap()),
-        ("FAKETIME_NO_CACHE", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-    ] {
-        quorate.daemon().env(name, value);
-    }
+    on_clock(&mut quorate, &clock);
     quorate.start();
     await_seen(&quorate, revision);
     etcd.destroy("m2");

@@ -328,12 +328,13 @@ fn current_attestation<'a>(context: &Context<'a>) -> Option<&'a Attestation> {
     context.attested.filter(|word| word.at <= context.now && context.now < word.until)
 }
 
+/// A person's word is about the whole member, a missing directory about its data only: where its
+/// host does not answer, only the word lets a repair leave it out.
 fn permanence(data: Option<DataState>, context: &Context<'_>) -> Option<Permanence> {
-    match data {
-        Some(DataState::Missing) => Some(Permanence::DiskGone),
-        Some(DataState::Empty) => Some(Permanence::DataGone),
-        Some(DataState::Present) | None => {
-            current_attestation(context).map(|_| Permanence::Attested)
-        }
+    match (current_attestation(context), data) {
+        (Some(_), _) => Some(Permanence::Attested),
+        (None, Some(DataState::Missing)) => Some(Permanence::DiskGone),
+        (None, Some(DataState::Empty)) => Some(Permanence::DataGone),
+        (None, Some(DataState::Present) | None) => None,
     }
 }

@@ -50,6 +50,7 @@ impl Runner {
             StepKind::RecordNote(text) => {
                 let note = self.text(run, playbook, &prefix(&at), &at.scope, text).await;
                 let note = note.unwrap_or_else(|stop| Value::str(missing(&stop)));
+                tracing::warn!(run.id = %run.id, step = %at.path, "{}", note.as_str().unwrap_or_default());
                 self.done(run, &at, Value::map([("note", note)])).await
             }
             StepKind::Approve(show) => self.approve(run, playbook, &at, show).await,

@@ -178,3 +178,27 @@ async fn the_proof_is_repeated_after_ten_minutes() {
     assert_eq!(watches(&bed).await, [WatchKind::Zombies]);
     assert!(bed.known(|state| state.findings.is_empty()).await);
 }
+
+/// A playbook that cannot be fixed to the cluster is as good as none, and that is counted.
+#[tokio::test(start_paused = true)]
+async fn a_playbook_of_which_no_plan_can_be_made_is_told_and_counted() {
+    let mut files = shipped();
+    let with = "when: 'cluster.etcd.layout == \"hosts\"', with: {bump: \"${signals.api.firing}\"}}";
+    files[0].1 = files[0].1.replace("when: 'cluster.etcd.layout == \"hosts\"'}", with);
+    assert!(files[0].1.contains("with:"));
+    let setup = Setup { rules: Some(files), ..Setup::new(Mode::Auto) };
+    let bed = Bed::with(three(), setup).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    bed.until_reason(120, "no_playbook").await;
+    bed.pass(120).await;
+    assert!(bed.runs().await.is_empty());
+    let counted = "quorate_repair_skips_total{cluster=\"c1\",response=\"etcd-quorum-lost\",reason=\"no_playbook\"} 1";
+    assert!(bed.metrics.render().contains(counted));
+    let standing = bed.incidents().await[0].standing.clone().unwrap();
+    assert!(
+        standing.text.contains("bump") && standing.text.contains("ladder"),
+        "{}",
+        standing.text
+    );
+}

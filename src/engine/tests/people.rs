@@ -1,6 +1,6 @@
 //! Timelines with a person in them: yes, no, no answer, and runs that wait for one.
 
-use super::bed::{Bed, QUORUM, said, three};
+use super::bed::{Bed, QUORUM, Setup, said, shipped, three};
 use crate::{
     domain::{
         action::ErrorKind,
@@ -180,4 +180,88 @@ async fn a_member_that_could_not_rejoin_rejoins_from_the_start_when_resumed() {
     assert_eq!(bed.patient.voters().len(), 3);
     bed.until(300, "closes", async |bed| bed.closed().await.is_some()).await;
     assert_eq!(bed.runs().await.len(), 1);
+}
+
+/// The shipped responses, with a small playbook in place of the rebuild.
+fn small(steps: &str) -> Setup {
+    let mut files = shipped();
+    files[2].1 = format!(
+        "apiVersion: quorate/v1\nkind: Playbook\nmetadata: {{name: etcd-rebuild-hosts, description: \
+         A small one.}}\nspec:\n  destroys: nothing\n  timeout: 1h\n  steps:\n{steps}"
+    );
+    Setup { rules: Some(files), ..Setup::new(Mode::Auto) }
+}
+
+async fn on_small(patient: FakePatient, steps: &str) -> Bed {
+    let bed = Bed::with(patient, small(steps)).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    bed
+}
+
+/// Nobody can say whether the undo is needed while `m1` is silent.
+const UNTOLD: &str = r#"
+    - name: ask
+      approve: {show: [evidence]}
+    - name: a
+      host.service.mask: {member: m2}
+      undo: [{host.service.unmask: {member: m2}, when: 'etcd.members["m1"].revision > 0'}]
+    - name: b
+      wait: {until: 'etcd.verdict == "healthy"', timeout: 60s}
+"#;
+
+/// Rows: A5, A6, E22.
+#[tokio::test(start_paused = true)]
+async fn an_undo_of_which_nobody_knows_whether_it_is_needed_parks_and_is_asked_again() {
+    for resumes in [true, false] {
+        let bed = on_small(three(), UNTOLD).await;
+        let waits = async |bed: &Bed| bed.patient.effects_of("host.service.mask") == 1;
+        bed.until(300, "it waits", waits).await;
+        bed.patient.set("m1", State::Unreachable);
+        let run = bed.until_rest(300).await;
+        let why = run.parked.clone().unwrap().why;
+        assert!(why.contains("step a") && why.contains("etcd.members"), "{why}");
+        assert_eq!(bed.patient.effects_of("host.service.unmask"), 0);
+        let bed = bed.crash().await;
+        let verb = if resumes {
+            bed.patient.set("m1", State::Up);
+            Command::Resume
+        } else {
+            Command::Abandon
+        };
+        bed.command(verb(run.id, said())).await.unwrap();
+        bed.until(300, "ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+        let (ended, unmasked) = if resumes { (Outcome::Undone, 1) } else { (Outcome::Failed, 0) };
+        assert_eq!(outcome(&bed.runs().await[0]), Some(ended));
+        assert_eq!(bed.patient.effects_of("host.service.unmask"), unmasked);
+    }
+}
+
+/// Rows: A1, E23.
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_before_the_point_of_no_return_has_it_taken_back() {
+    let steps = r#"
+    - name: ask
+      approve: {show: [evidence]}
+    - name: a
+      host.service.mask: {member: m2}
+      undo: [{host.service.unmask: {member: m2}}]
+    - name: each
+      foreach:
+        in: '["m3"]'
+        as: m
+        do:
+          - name: b
+            host.service.set_args: {member: "${m}", args: {x: "1"}}
+            finally: [{host.service.reset_args: {member: "${m}"}}]
+"#;
+    let patient = three().fail("host.service.reset_args", 1, ErrorKind::Tool);
+    let bed = on_small(patient, steps).await;
+    let run = bed.until_rest(300).await;
+    let parked = run.parked.clone().unwrap();
+    assert!(parked.why.contains("taken back"), "{}", parked.why);
+    assert!(parked.armed.iter().any(|line| line.contains("unmask")), "{:?}", parked.armed);
+    bed.command(Command::Abandon(run.id, said())).await.unwrap();
+    bed.until(300, "ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+    assert_eq!(bed.patient.effects_of("host.service.unmask"), 1);
 }

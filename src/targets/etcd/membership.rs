@@ -22,10 +22,7 @@ use crate::{
         id::EtcdId,
         inventory::{Cluster, Member},
     },
-    targets::host::{
-        files::{self, blocking},
-        places::{Places, member},
-    },
+    targets::host::places::member,
 };
 
 /// A member that can put a change to raft.
@@ -188,7 +185,6 @@ async fn add_learner(
     voice: &mut Voice,
 ) -> Result<Done, Failure> {
     let own = member(cluster, call)?;
-    let places = Places::new(cluster, own, call.run);
     let there = members(voice).await?;
     if let Some(found) = there.iter().find(|listed| name_of(cluster, listed) == own.name) {
         if !found.learner {
@@ -199,7 +195,6 @@ async fn add_learner(
         // One that never started blocks every later add: whoever added it, it is ours to take out.
         return Ok(added(cluster, found.id, &there, found.name.is_empty()));
     }
-    blocking(move |_| files::make_dir(&places.data_dir)).await?;
     let what = format!("adding {} as a learner", own.name);
     let options = Some(MemberAddOptions::new().with_is_learner());
     let answer = within(RAFT, voice.api.client().member_add([own.peer.as_str()], options)).await;

@@ -224,3 +224,33 @@ fn readings_of_held_members_survive_silence() {
     assert!(state.client.value().is_none());
     check(&case, &degraded(&["m3"], 0));
 }
+
+/// Members that lost their memory answer below what was seen; so may a cluster that a run restored
+/// without raising its revision, and that one is believed by its id.
+/// Rows: E7, E17, E19.
+#[test]
+fn a_list_from_below_what_was_seen_is_believed_only_of_the_cluster_that_a_run_built() {
+    let answers = || healthy().reads(voters(&["m1", "m2"], 40));
+    let judgement = answers().judge();
+    assert!(!judgement.voters_current && judgement.reason.contains("not believed"));
+    assert_eq!(judgement.voters.len(), 3);
+    let cluster = voters(&["m1"], 1).cluster_id;
+    assert!(!answers().built(EtcdId(cluster.0 + 1)).judge().voters_current);
+    let judgement = answers().built(cluster).judge();
+    assert!(judgement.voters_current);
+    assert_eq!(judgement.voters.len(), 2);
+}
+
+/// After a change of the membership the list from before it is no ground to act on.
+/// Rows: A22, E6.
+#[test]
+fn an_old_list_can_be_left_out_and_a_current_one_stays() {
+    let mut old = evidence().seen(&["m1", "m2", "+m3"], 100).member("m1", up(100)).judge();
+    assert_eq!(old.members["m3"].learner, Some(true));
+    old.trust_only_a_current_list();
+    assert!(old.voters.is_empty() && old.members.values().all(|m| m.learner.is_none()));
+    let mut current = healthy().reads(voters(&["m1", "m2", "m3"], 101)).judge();
+    let before = current.clone();
+    current.trust_only_a_current_list();
+    assert_eq!(current, before);
+}
