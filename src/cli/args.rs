@@ -65,7 +65,8 @@ pub(crate) enum Verb {
     Deny(OfRun),
     /// Let a parked run go on.
     Resume(OfRun),
-    /// Give a parked run up: its finalizers run, nothing is taken back.
+    /// Give a parked run up: before its point of no return what it did is taken back, after it only
+    /// its finalizers run.
     Abandon(OfRun),
     /// Acknowledge a possible data loss.
     Ack {

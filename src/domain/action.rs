@@ -79,6 +79,7 @@ pub struct ArgSpec {
 
 /// One row of the catalogue.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a declaration of its own")]
 pub struct ActionSpec {
     /// `etcd.restore`.
     pub name: &'static str,

@@ -195,13 +195,13 @@ impl Engine {
             }
             (rung, decision) = self.decision_for(cluster, id, &response);
         }
-        let runs = rung.filter(|_| decision.action == Action::Run);
-        let planned = runs.as_ref().map(|(_, rung)| self.plan(cluster, id, &response, rung));
-        if let (Some((_, rung)), Some(Err(wrong))) = (&runs, &planned) {
+        let chosen = rung.filter(|_| decision.action == Action::Run);
+        let planned = chosen.as_ref().map(|(_, rung)| self.plan(cluster, id, &response, rung));
+        if let (Some((_, rung)), Some(Err(wrong))) = (&chosen, &planned) {
             decision = no_plan(rung, wrong);
         }
         let is_noted = self.note_decision(cluster, id, &decision).await;
-        if let (Some((index, rung)), Some(Ok(plan)), true) = (runs, planned, is_noted) {
+        if let (Some((index, rung)), Some(Ok(plan)), true) = (chosen, planned, is_noted) {
             self.dispatch(cluster, id, &response, (index, &rung), plan).await;
         }
     }

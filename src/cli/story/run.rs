@@ -85,6 +85,9 @@ pub(super) fn step(view: &StepView, page: &mut Page) {
     if let Some(failure) = &view.failure {
         page.line(format!("{indent}    {} ({})", failure.message, failure.kind));
     }
+    if let Some(note) = view.note() {
+        page.line(format!("{indent}    {note}"));
+    }
     for entry in &view.entries {
         self::entry(&indent, entry, page);
     }

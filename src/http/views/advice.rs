@@ -1,6 +1,6 @@
 //! What a chain comes down to, and what a person can do next. Pure: it reads views only.
 
-use super::{DecisionView, RunView, WhyView};
+use super::{DecisionView, RunView, StepView, WhyView};
 
 /// The chain in one sentence.
 pub fn summary(view: &WhyView) -> String {
@@ -69,7 +69,7 @@ fn of_run(run: &RunView) -> String {
 pub fn next(view: &WhyView) -> Vec<String> {
     let mut next = Vec::new();
     for run in &view.runs {
-        of_open_run(run, &mut next);
+        of_run_left(run, &mut next);
     }
     for loss in view.losses.iter().filter(|loss| loss.state == "possible") {
         next.push(format!(
@@ -95,7 +95,8 @@ pub fn next(view: &WhyView) -> Vec<String> {
     next
 }
 
-fn of_open_run(run: &RunView, next: &mut Vec<String>) {
+/// What a run asks, what it is parked for, and what it noted for people.
+fn of_run_left(run: &RunView, next: &mut Vec<String>) {
     if let Some(ask) = run.ask.as_ref().filter(|ask| ask.open) {
         next.push(format!("read what it asks: quorate runs {}", run.id));
         let digest = &ask.digest;
@@ -106,11 +107,14 @@ fn of_open_run(run: &RunView, next: &mut Vec<String>) {
     if run.parked.is_some() {
         next.push(format!("see what is armed or uncertain, and check it: quorate runs {}", run.id));
         next.push(format!("let it go on: quorate resume {} --reason …", run.id));
-        next.push(format!(
-            "give it up (its finalizers run): quorate abandon {} --reason …",
-            run.id
-        ));
+        let back = if run.past_return.is_none() {
+            "what it did is taken back"
+        } else {
+            "its finalizers run"
+        };
+        next.push(format!("give it up ({back}): quorate abandon {} --reason …", run.id));
     }
+    next.extend(run.steps.iter().filter_map(StepView::note).map(str::to_owned));
 }
 
 fn of_reason(view: &WhyView, decision: &DecisionView) -> Option<String> {

@@ -340,6 +340,11 @@ fn bare_steps(run: &Run) -> Vec<StepView> {
 }
 
 impl StepView {
+    /// What it wrote down for people.
+    pub fn note(&self) -> Option<&str> {
+        self.output.get("note")?.as_str().filter(|_| self.does == "record")
+    }
+
     fn new(path: &str, does: &str, run: &Run, row: Option<&StepRun>) -> Self {
         let (changed, output, failure) = match row.map(|row| &row.stage) {
             Some(Stage::Done { output, changed }) => (Some(*changed), output.clone(), None),
