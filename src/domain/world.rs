@@ -48,13 +48,17 @@ impl World for Roots {
 /// `cluster`: the inventory entry.
 pub fn cluster_value(cluster: &Cluster) -> Value {
     let labels = cluster.labels.iter().map(|(n, v)| (n.as_str(), Value::str(v.as_str())));
-    let hosts = cluster.hosts.keys().map(|name| Value::str(name.as_str())).collect();
+    let hosts = cluster.hosts.iter().map(|(name, host)| {
+        let named = |field, value: &Option<String>| Some((field, Value::str(value.as_deref()?)));
+        let fields = [named("address", &host.address), named("zone", &host.zone)];
+        (name.as_str(), Value::map(fields.into_iter().flatten()))
+    });
     Value::map([
         ("name", Value::str(cluster.name.as_str())),
         ("labels", Value::map(labels)),
         ("mode", Value::str(cluster.mode.label())),
         ("etcd", Value::map([("layout", Value::str("hosts"))])),
-        ("hosts", Value::list(hosts)),
+        ("hosts", Value::map(hosts)),
     ])
 }
 

@@ -11,3 +11,4 @@ mod path;
 mod people;
 mod simulation;
 mod walk;
+mod words;

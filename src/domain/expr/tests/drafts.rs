@@ -6,86 +6,13 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{Fixed, outcome};
-use crate::domain::expr::{Expr, Schema, Template, Type, Value};
-
-const VERDICTS: &[&str] = &["healthy", "degraded", "leaderless_alive", "lost", "unknown"];
-const NODE_VERDICTS: &[&str] =
-    &["ready", "not_ready", "unreachable", "suspect", "excluded", "unknown"];
-const API_VERDICTS: &[&str] = &["up", "down", "unknown"];
-const DATA: &[&str] = &["present", "empty", "missing"];
-const PERMANENCE: &[&str] = &["host_off", "fenced", "attested", "node_deleted"];
-const LAYOUTS: &[&str] = &["hosts", "static_pods"];
-
-fn etcd() -> Type {
-    let member = Type::record([
-        ("id", Type::Str),
-        ("host", Type::Str),
-        ("alive", Type::Bool),
-        ("serving", Type::Bool),
-        ("leader", Type::Bool),
-        ("learner", Type::Bool),
-        ("revision", Type::Int),
-        ("hash", Type::Int),
-        ("data", Type::Word(DATA)),
-        ("permanence", Type::Word(PERMANENCE)),
-        ("held", Type::Bool),
-    ]);
-    Type::record([
-        ("verdict", Type::Word(VERDICTS)),
-        ("reason", Type::Str),
-        ("voters", Type::list(Type::Str)),
-        ("members", Type::map(member)),
-        ("survivor", Type::Str),
-        ("loss", Type::record([("lower", Type::Int), ("upper", Type::Int)])),
-    ])
-}
-
-fn nodes() -> Type {
-    Type::map(Type::record([
-        ("verdict", Type::Word(NODE_VERDICTS)),
-        ("ready", Type::Bool),
-        ("since", Type::Time),
-        ("lease_fresh", Type::Bool),
-        ("cordoned", Type::Bool),
-        ("zone", Type::Str),
-        ("host", Type::Str),
-        ("deleting", Type::Bool),
-        ("control_plane", Type::Bool),
-    ]))
-}
-
-fn everywhere() -> Schema {
-    let server = Type::record([("host", Type::Str), ("ready", Type::Bool)]);
-    let service = Type::map(Type::record([("running", Type::Bool)]));
-    let cluster = Type::record([
-        ("name", Type::Str),
-        ("labels", Type::map(Type::Str)),
-        ("mode", Type::Str),
-        ("etcd", Type::record([("layout", Type::Word(LAYOUTS))])),
-        ("hosts", Type::list(Type::Str)),
-    ]);
-    let host =
-        Type::record([("reachable", Type::Bool), ("service", service), ("free_bytes", Type::Int)]);
-    let api =
-        Type::record([("verdict", Type::Word(API_VERDICTS)), ("servers", Type::list(server))]);
-    Schema::default()
-        .with("cluster", cluster)
-        .with("etcd", etcd())
-        .with("nodes", nodes())
-        .with("api", api)
-        .with("hosts", Type::map(host))
-}
+use crate::domain::{
+    expr::{Expr, Schema, Template, Type, Value},
+    vocabulary,
+};
 
 fn response() -> Schema {
-    let signal = Type::record([
-        ("firing", Type::Int),
-        ("resolved", Type::Int),
-        ("age", Type::Duration),
-        ("labels", Type::map(Type::Str)),
-    ]);
-    everywhere()
-        .with("subject", Type::record([("cluster", Type::Str), ("node", Type::Str)]))
-        .with("signals", Type::record([("quorum", signal.clone()), ("not_ready", signal)]))
+    vocabulary::response_schema(["quorum", "not_ready"], ["cluster", "node"])
 }
 
 fn playbook() -> Schema {
@@ -120,8 +47,7 @@ fn playbook() -> Schema {
         ("cluster_id", Type::Str),
         ("revision", Type::Int),
     ]);
-    everywhere()
-        .with("params", params)
+    vocabulary::playbook_schema(params)
         .with("steps", steps)
         .with("chosen", chosen)
         .with("restored", restored)
