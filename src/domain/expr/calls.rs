@@ -193,22 +193,9 @@ impl Checker<'_> {
             return self.fail(Problem::new(variable.span.clone(), message));
         }
         let (over_node, over_ty) = self.check(over)?;
-        let item = match &over_ty {
-            Type::List(item) => item.as_ref().clone(),
-            Type::Map(_) => Type::Str,
-            Type::Any => Type::Any,
-            Type::Null
-            | Type::Bool
-            | Type::Int
-            | Type::Double
-            | Type::Str
-            | Type::Word(_)
-            | Type::Duration
-            | Type::Time
-            | Type::Record(_) => {
-                let message = format!("{over_ty} is neither a list nor a map");
-                return self.fail(Problem::new(over.span.clone(), message));
-            }
+        let Some(item) = over_ty.item() else {
+            let message = format!("{over_ty} is neither a list nor a map");
+            return self.fail(Problem::new(over.span.clone(), message));
         };
         if self.scope.len() == MAX_LOOPS {
             let message = format!("more than {MAX_LOOPS} loops inside one another");

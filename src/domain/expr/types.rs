@@ -35,6 +35,42 @@ pub enum Type {
 }
 
 impl Type {
+    /// What a loop over it gives: the items of a list, the names of a map.
+    pub fn item(&self) -> Option<Self> {
+        match self {
+            Self::List(item) => Some(item.as_ref().clone()),
+            Self::Map(_) => Some(Self::Str),
+            Self::Any => Some(Self::Any),
+            Self::Null
+            | Self::Bool
+            | Self::Int
+            | Self::Double
+            | Self::Str
+            | Self::Word(_)
+            | Self::Duration
+            | Self::Time
+            | Self::Record(_) => None,
+        }
+    }
+
+    /// The type of a field that is declared; of any field where nothing is known before the run.
+    pub fn field(&self, name: &str) -> Option<Self> {
+        match self {
+            Self::Record(fields) => fields.get(name).cloned(),
+            Self::Any => Some(Self::Any),
+            Self::List(_)
+            | Self::Map(_)
+            | Self::Null
+            | Self::Bool
+            | Self::Int
+            | Self::Double
+            | Self::Str
+            | Self::Word(_)
+            | Self::Duration
+            | Self::Time => None,
+        }
+    }
+
     /// A list of `item`.
     pub fn list(item: Self) -> Self {
         Self::List(Arc::new(item))

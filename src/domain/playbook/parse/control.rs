@@ -170,21 +170,7 @@ impl Parser<'_, '_> {
     /// A template that gives a whole output, told by one of its fields.
     fn output_of(&mut self, node: &Node, field: &str, scope: &Scope) -> Option<Template> {
         let read = template(node, scope, self.sink)?;
-        let fits = match &read.ty() {
-            Type::Any => true,
-            Type::Record(fields) => fields.contains_key(field),
-            Type::List(_)
-            | Type::Map(_)
-            | Type::Null
-            | Type::Bool
-            | Type::Int
-            | Type::Double
-            | Type::Str
-            | Type::Word(_)
-            | Type::Duration
-            | Type::Time => false,
-        };
-        if !fits {
+        if read.ty().field(field).is_none() {
             let message = format!("a step's output with `{field}` was expected here");
             let help = "the survivor is what etcd.choose_survivor gave, the rebuilt what etcd.restore gave";
             self.sink.add_help(&codes::BAD_EXPRESSION, &node.span, message, help);

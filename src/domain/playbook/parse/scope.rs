@@ -59,20 +59,7 @@ impl Scope {
 
     /// The output of a step, where it gives one.
     fn output(&self, step: &str) -> Option<Type> {
-        match self.steps.get(step)? {
-            Type::Record(fields) => fields.get("output").cloned(),
-            Type::Any => Some(Type::Any),
-            Type::List(_)
-            | Type::Map(_)
-            | Type::Null
-            | Type::Bool
-            | Type::Int
-            | Type::Double
-            | Type::Str
-            | Type::Word(_)
-            | Type::Duration
-            | Type::Time => None,
-        }
+        self.steps.get(step)?.field("output")
     }
 
     /// A name given by `register` or `as`; reported where it hides another.

@@ -78,7 +78,8 @@ fn another_member_in_its_place_is_neither_alive_nor_dead() {
     assert_eq!(judgement.leader, None);
 }
 
-/// The data directory decides the class; an attestation fills in where it says nothing.
+/// A person's word is about the whole member; the data directory decides where nobody said any.
+/// Of a host that does not answer only the word is enough to leave the member out.
 #[test]
 fn permanence_comes_from_the_data_or_from_a_person() {
     let later = Time(NOW.0 + 1);
@@ -92,7 +93,8 @@ fn permanence_comes_from_the_data_or_from_a_person() {
     };
     assert_eq!(word(stopped(), later), (Some(false), Some(Permanence::Attested)));
     assert_eq!(word(unreachable(), later), (Some(false), Some(Permanence::Attested)));
-    assert_eq!(word(gone(DataState::Empty), later), (Some(false), Some(Permanence::DataGone)));
+    assert_eq!(word(gone(DataState::Empty), later), (Some(false), Some(Permanence::Attested)));
+    assert_eq!(word(gone(DataState::Empty), NOW), (Some(false), Some(Permanence::DataGone)));
     assert_eq!(word(stopped(), NOW), (Some(false), None));
     assert_eq!(word(up(100).leader("m1"), later), (Some(true), None));
     assert_eq!(word(nothing(), later), (Some(false), Some(Permanence::Attested)));
