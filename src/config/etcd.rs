@@ -295,7 +295,7 @@ fn tools(node: &Node, sink: &mut Sink<'_>) -> Tools {
 
 /// Twice the data: one copy and one restored directory.
 fn default_backups() -> Backups {
-    Backups { dir: PathBuf::from("/var/backups/etcd"), min_free_factor: 2.0, keep: 3 }
+    Backups { dir: PathBuf::from("/var/backups/etcd"), min_free_factor: 2.0 }
 }
 
 fn backups(node: &Node, sink: &mut Sink<'_>) -> Backups {
@@ -303,10 +303,15 @@ fn backups(node: &Node, sink: &mut Sink<'_>) -> Backups {
     let Some(mut fields) = Fields::of(node, sink) else { return backups };
     let dir = fields.get("dir").and_then(|node| host_path(node, "", sink));
     let min_free = fields.get("min_free").and_then(|node| factor(node, sink));
-    let keep = fields.get("keep").and_then(|node| count(node, &(1..=1000), sink));
+    if let Some(node) = fields.get("keep")
+        && count(node, &(1..=1000), sink).is_some()
+    {
+        let message = "`keep` has no effect yet: the copies of every repair stay";
+        let help = "remove old folders of `dir` by hand, once their losses are acknowledged";
+        sink.add_help(&codes::NO_EFFECT_YET, &node.span, message, help);
+    }
     fields.finish(sink);
     backups.dir = dir.unwrap_or(backups.dir);
     backups.min_free_factor = min_free.unwrap_or(backups.min_free_factor);
-    backups.keep = keep.unwrap_or(backups.keep);
     backups
 }

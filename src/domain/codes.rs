@@ -78,6 +78,7 @@ codes! {
     BAD_PATH "Q408" Error "A path that cannot be used.";
     NO_MASK "Q409" Warning "Nothing keeps an init system from starting a member that a repair fenced.";
     NO_TOKENS "Q410" Warning "Beyond loopback and without tokens nobody can use the API.";
+    NO_EFFECT_YET "Q411" Warning "A setting that is read and has no effect yet.";
 }
 
 #[cfg(test)]

@@ -155,8 +155,6 @@ pub struct Backups {
     pub dir: PathBuf,
     /// Free space a repair needs there, as a multiple of the data's size.
     pub min_free_factor: f64,
-    /// Runs whose copies are kept.
-    pub keep: u32,
 }
 
 /// How a host is reached.

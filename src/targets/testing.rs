@@ -50,7 +50,7 @@ pub(crate) fn mk_cluster(dir: &Path, ports: &[u16], tools: Tools) -> Cluster {
             tls: None,
             auth: None,
             tools,
-            backups: Backups { dir: dir.join("backups"), min_free_factor: 2.0, keep: 3 },
+            backups: Backups { dir: dir.join("backups"), min_free_factor: 2.0 },
             scratch_ports: 23790..=23799,
             allow: Vec::new(),
         },

@@ -151,7 +151,7 @@ fn inventory(etcd: &Etcd) -> Cluster {
             tls,
             auth: None,
             tools: Paths { etcdutl: tools.etcdutl.clone(), etcd: tools.etcd.clone() },
-            backups: Backups { dir: etcd.dir().join("backups"), min_free_factor: 2.0, keep: 3 },
+            backups: Backups { dir: etcd.dir().join("backups"), min_free_factor: 2.0 },
             scratch_ports: ports..=ports + 3,
             allow: Vec::new(),
         },

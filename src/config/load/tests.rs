@@ -72,7 +72,6 @@ fn a_good_configuration_is_filled_in() {
     assert_eq!(m2.service.start, ["/opt/start", "m2"]);
     assert_eq!((&m1.wal_dir, &m2.wal_dir), (&None, &Some(PathBuf::from("/wal/m2"))));
     assert_eq!(cluster.etcd.tools.etcd, PathBuf::from("/usr/bin/etcd"));
-    assert_eq!(cluster.etcd.backups.keep, 3);
     assert!((cluster.etcd.backups.min_free_factor - 3.0).abs() < f64::EPSILON);
 }
 
@@ -117,6 +116,7 @@ fn values_have_their_types_and_bounds() {
     with("23790-23799", "23790-23791", &[("Q107", 19, 22)]);
     with("23790-23799", "12370-12379", &[("Q107", 19, 22)]);
     with("min_free: 3x", "min_free: 3", &[("Q103", 18, 46)]);
+    with("min_free: 3x", "min_free: 3x, keep: 3", &[("Q411", 18, 56)]);
     with("/opt/${member}/data", "data/${member}", &[("Q408", 16, 17)]);
     with("[/opt/start, ", "[start, ", &[("Q408", 13, 18)]);
     with("\"${member}\"", "\"${name}\"", &[("Q408", 13, 31)]);

@@ -25,7 +25,7 @@ pub(super) fn of(world: &World) -> Cluster {
             tls: None,
             auth: None,
             tools: Tools { etcdutl: "etcdutl".into(), etcd: "etcd".into() },
-            backups: Backups { dir: "/backups".into(), min_free_factor: 2.0, keep: 3 },
+            backups: Backups { dir: "/backups".into(), min_free_factor: 2.0 },
             scratch_ports: 23790..=23799,
             allow: Vec::new(),
         },
