@@ -17,7 +17,9 @@ use quorate::{
     targets::{Depth, Patient, catalogue::catalogue, patient::patient},
 };
 
-use crate::harness::{Etcd, GENEROUS, Layout, Tools, eventually, free_ports, use_ring, wait_for};
+use crate::harness::{
+    Etcd, GENEROUS, Layout, Tools, eventually, eventually_some, free_ports, use_ring, wait_for,
+};
 
 /// A cluster and quorate's hands on it, without quorate.
 struct Bench {
@@ -268,4 +270,44 @@ fn changes_of_membership_go_to_the_cluster_that_the_run_built() {
     assert_eq!(taken.kind, ErrorKind::Conflict, "it runs");
     let other = Bench { run: RunId(uuid::Uuid::now_v7()), ..bench };
     assert_eq!(other.try_("etcd.compare", &[]).unwrap_err().kind, ErrorKind::Conflict);
+}
+
+/// Rows: A20, A21, A24, A25. What took effect already is no failure, and changes nothing again; a
+/// member that never started has no name and goes by its id.
+#[test]
+fn a_change_of_membership_is_made_once_however_often_it_is_asked_for() {
+    let bench = Bench::of(Layout::of(3));
+    bench.etcd.put_many("m1", "k", 10);
+    let id = format!("{:016x}", bench.etcd.status("m3").unwrap().id);
+    bench.etcd.destroy("m3");
+    let by_id = |action: &str, id: &Value| bench.try_(action, &[("id", id.clone())]);
+    let again = |action: &str, id: &Value| {
+        let first = eventually_some(GENEROUS, action, || match by_id(action, id) {
+            Ok(done) => Some(done.changed),
+            Err(failure) => {
+                let waits = [ErrorKind::NotInSync, ErrorKind::UnhealthyCluster];
+                assert!(waits.contains(&failure.kind), "{action}: {failure}");
+                None
+            }
+        });
+        (first, by_id(action, id).unwrap().changed)
+    };
+    assert_eq!(again("etcd.member_remove", &Value::str(id)), (true, false));
+    let add = || {
+        eventually_some(GENEROUS, "it is added", || {
+            bench.try_member("etcd.member_add_learner", "m3", &[]).ok()
+        })
+    };
+    let unstarted = add().output.get("id").unwrap().clone();
+    assert_eq!(again("etcd.member_remove", &unstarted), (true, false));
+    let added = add().output;
+    assert_eq!(add().output, added, "the one that is there is taken");
+    let arguments = Value::map([
+        ("initial-cluster-state", Value::str("existing")),
+        ("initial-cluster", added.get("initial_cluster").unwrap().clone()),
+    ]);
+    bench.act("host.service.set_args", "m3", &[("args", arguments)]);
+    bench.act("host.service.start", "m3", &[]);
+    assert_eq!(again("etcd.member_promote", added.get("id").unwrap()), (true, false));
+    assert_eq!(bench.look().voters.unwrap().voters().count(), 3);
 }
