@@ -47,7 +47,8 @@ pub struct Attempt {
     pub approved: bool,
     /// Whether its playbook destroys data and went past the point of no return.
     pub destructive: bool,
-    /// Whether a person said no: that holds the next question back, and uses none of the limit up.
+    /// Whether a person said no, or nobody answered: that holds the next question back, and uses
+    /// none of the limit up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub denied: bool,
 }

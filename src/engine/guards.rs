@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     decision::{self, Action, Decision, Destruction, Facts, GraceFacts, Reason},
-    evidence::DataState,
+    evidence::{DataState, Permanence},
     id::{ClusterName, IncidentId, ResponseName, RunId},
     incident::Incident,
     inventory::Mode,
@@ -144,7 +144,16 @@ pub(super) fn destruction_of(
 ) -> Destruction<'static> {
     let members = look.map(|look| &look.judgement.members);
     let voters = || members.into_iter().flatten().filter(|(_, member)| member.voter);
-    let dead = voters().filter(|(_, m)| m.alive == Some(false) && m.permanence.is_none());
+    let reachable = |m: &MemberState| {
+        look.and_then(|look| look.evidence.hosts.get(&m.host)).is_none_or(|host| host.reachable)
+    };
+    // data that is gone settles it where the member can be fenced; of others only a word does
+    let is_settled = |m: &MemberState| match m.permanence {
+        Some(Permanence::DiskGone | Permanence::DataGone) => reachable(m),
+        Some(Permanence::HostOff | Permanence::Fenced | Permanence::Attested) => true,
+        None => false,
+    };
+    let dead = voters().filter(|(_, m)| m.alive != Some(true) && !is_settled(m));
     let holds = |m: &MemberState| m.alive == Some(true) || m.data == Some(DataState::Present);
     let unread = voters().any(|(_, m)| holds(m) && m.revision.is_none());
     let has_survivor = voters().any(|(_, m)| holds(m));

@@ -87,6 +87,7 @@ impl Engine {
     fn start_look(&mut self, name: &ClusterName) {
         let now = self.state.now();
         let Some(watched) = self.state.clusters.get_mut(name) else { return };
+        watched.look_began = now;
         let is_calm = watched.state.open_incidents().next().is_none()
             && watched.look.as_ref().is_some_and(|look| look.judgement.quorum == Quorum::Healthy);
         let depth = if is_calm && watched.full_due > now { Depth::Watch } else { Depth::Full };

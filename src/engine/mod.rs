@@ -309,7 +309,8 @@ impl Engine {
             at: self.state.now(),
             approved: run.approval.is_some(),
             destructive: self.is_destructive(run),
-            denied: run.denied.is_some(),
+            // nobody's silence uses the limit up either; backoff spaces the questions
+            denied: run.ask.is_some() && run.approval.is_none(),
         };
         Record::AttemptEnded(AttemptRecord { subject: subject.clone(), attempt })
     }

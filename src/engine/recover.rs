@@ -91,6 +91,7 @@ pub(super) async fn state(
             is_proving: false,
             waiting: Vec::new(),
             is_looking: false,
+            look_began: now,
             look_due: now,
             full_due: now,
             reconcile_due: now,

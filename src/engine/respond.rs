@@ -70,14 +70,15 @@ impl Engine {
         let Some(watched) = self.state.clusters.get(cluster) else { return };
         let open: Vec<(IncidentId, Subject)> =
             watched.state.open_incidents().map(|i| (i.id, i.subject.clone())).collect();
-        let now = self.state.now();
+        // a look takes as long as its most silent vantage: the next one counts from its beginning
+        let (now, began) = (self.state.now(), watched.look_began);
         let mut due = None;
         for (id, subject) in open {
             let Some(response) = self.state.response(&subject.response) else { continue };
             let (confirms, healthy) = self.sample_of(cluster, &subject, &response, now);
             let Some(incident) = self.incident_mut(cluster, id) else { continue };
             incident.sample(confirms.ok(), healthy, now, &response);
-            let wakeup = incident.next_wakeup(now, &response);
+            let wakeup = incident.next_wakeup(began, &response).max(now);
             due = Some(due.map_or(wakeup, |due: Time| due.min(wakeup)));
             self.settle(cluster, id, &response).await;
         }

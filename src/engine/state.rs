@@ -63,6 +63,8 @@ pub struct Watched {
     pub waiting: Vec<tokio::sync::oneshot::Sender<()>>,
     /// Whether a look is under way: a poll still running is not started twice.
     pub is_looking: bool,
+    /// When the last look began.
+    pub look_began: Time,
     /// When the next look is due.
     pub look_due: Time,
     /// When the next look must be a full one, healthy or not.

@@ -12,6 +12,7 @@ mod world;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -188,6 +189,11 @@ impl FakePatient {
         self.world().blind = blind;
     }
 
+    /// A look takes this long, as where a silent member is waited for.
+    pub fn set_slow(&self, slow: Duration) {
+        self.world().slow = slow;
+    }
+
     /// The members do not reach one another (we reach all), or do again.
     pub fn set_partitioned(&self, partitioned: bool) {
         self.world().partitioned = partitioned;
@@ -274,7 +280,11 @@ impl Patient for FakePatient {
         _depth: Depth,
         now: &'a (dyn Fn() -> Time + Send + Sync),
     ) -> BoxFuture<'a, Evidence> {
-        Box::pin(async move { look::look(&self.world(), now()) })
+        let slow = self.world().slow;
+        Box::pin(async move {
+            tokio::time::sleep(slow).await;
+            look::look(&self.world(), now())
+        })
     }
 
     fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Value, Failure>> {

@@ -160,6 +160,36 @@ fn a_disk_that_fills_up_before_the_copy_takes_the_repair_back() {
     assert_intact(&etcd, "m1", revision, 50);
 }
 
+/// The restored member itself: the point of no return is passed, and nothing runs.
+/// Rows: E22, E23.
+#[test]
+fn a_restored_member_that_does_not_start_parks_the_run_and_it_goes_on_when_that_is_mended() {
+    let etcd = Layout::of(3).start();
+    let revision = etcd.put_many("m1", "k", 50);
+    let setup = automatic(&etcd);
+    let broken = setup.dir().join("broken");
+    let body = format!(
+        "if [ \"$4\" = m1 ] && [ -e '{}' ]; then echo 'port 2380 is taken' >&2; exit 1; fi\n\
+         exec \"$@\"",
+        broken.display()
+    );
+    let gate = script(setup.dir(), "start", &body);
+    let argv = json!([gate, Etcd::service_script(), etcd.dir(), "start", "${member}"]);
+    fs::write(&broken, "").unwrap();
+    let quorate = setup.set("/clusters/0/etcd/service/command/start", argv).start();
+    lose_majority(&etcd, &quorate, revision);
+    let run = await_run(&quorate, &["parked"]);
+    let id = run["id"].as_str().unwrap();
+    assert_eq!(run["past_return"], "start", "{run:#}");
+    let page = cli(&quorate, &["runs", id]);
+    assert!(page.contains("port 2380 is taken") && page.contains("quorate resume"), "{page}");
+    fs::remove_file(&broken).unwrap();
+    cli(&quorate, &["resume", id, "--reason", "the port is free again"]);
+    await_run(&quorate, &["succeeded"]);
+    assert_rebuilt(&etcd, &quorate, 50);
+    assert_eq!(runs(&quorate).len(), 1);
+}
+
 /// Rows: E6, E20, E22.
 #[test]
 fn a_member_that_does_not_start_parks_the_run_and_it_goes_on_when_that_is_mended() {

@@ -330,8 +330,9 @@ impl Run {
     }
 
     /// A parked run goes on where it stopped, with its whole time limit again: what failed for good
-    /// may be tried again, and so may an entry whose outcome was uncertain. A failed iteration whose
-    /// finalizers ran begins anew: what it had done was cleaned up.
+    /// may be tried again, and so may an entry whose outcome was uncertain. A failed iteration that
+    /// its finalizers cleaned up begins anew; one where a finalizer found that there was nothing to
+    /// clean up (a member that joined after all) goes on where it failed, its finalizers armed again.
     fn resume(&mut self, at: Time) {
         self.parked = None;
         self.waited = at.since(self.started_at);
@@ -346,8 +347,13 @@ impl Run {
             .filter_map(|path| Some(path[..path.rfind("].")? + 2].to_owned()))
             .filter(|scope| self.is_over(scope))
             .collect();
+        self.forget_looks_before_failures();
         for scope in over {
             self.forget_looks_after(&scope);
+            if self.finalizers(&scope).any(|row| row.stage == Stage::Skipped) {
+                self.entries.retain(|key, _| !key.step.starts_with(&scope));
+                continue;
+            }
             self.steps.retain(|path, _| !path.starts_with(&scope));
             self.items.retain(|path, _| !path.starts_with(&scope));
             self.stopped.retain(|path, _| !path.starts_with(&scope));
@@ -375,12 +381,38 @@ impl Run {
         });
     }
 
+    /// What only looked right before a step that failed looks again: the step judged what it saw.
+    fn forget_looks_before_failures(&mut self) {
+        let mut rows: Vec<(usize, StepPath)> =
+            self.steps.iter().map(|(path, row)| (row.order, path.clone())).collect();
+        rows.sort_unstable();
+        let asked = self.ask.as_ref().map(|(step, _)| step.clone());
+        let mut follows_failure = false;
+        for (_, path) in rows.into_iter().rev() {
+            follows_failure = match &self.steps[&path].stage {
+                Stage::Failed { last: true, .. } => true,
+                Stage::Done { changed: false, .. } if !path.contains('[') => {
+                    let forgets = follows_failure && asked.as_ref() != Some(&path);
+                    if forgets {
+                        self.steps.remove(&path);
+                    }
+                    forgets
+                }
+                Stage::Done { .. } | Stage::Started | Stage::Skipped | Stage::Disproved => false,
+                Stage::Failed { .. } => false,
+            };
+        }
+    }
+
+    /// The finalizers of one iteration.
+    fn finalizers<'a>(&'a self, scope: &'a str) -> impl Iterator<Item = &'a StepRun> {
+        let inside = move |key: &EntryKey| key.list == List::Finally && key.step.starts_with(scope);
+        self.entries.iter().filter(move |(key, _)| inside(key)).map(|(_, row)| row)
+    }
+
     /// Whether finalizers of this iteration ran.
     fn is_over(&self, scope: &str) -> bool {
-        let ran = |row: &StepRun| matches!(row.stage, Stage::Done { .. } | Stage::Skipped);
-        self.entries
-            .iter()
-            .any(|(key, row)| key.list == List::Finally && key.step.starts_with(scope) && ran(row))
+        self.finalizers(scope).any(|row| matches!(row.stage, Stage::Done { .. } | Stage::Skipped))
     }
 
     /// The next place in the order of first starts.

@@ -55,7 +55,7 @@ pub fn judge(
     let leader = table.leader();
     let (quorum, mut reason) = table.verdict(leader, blind.as_deref());
     if evidence.voters.is_some() && current.is_none() {
-        reason.push_str("; a cluster answers whose revision is below the one last seen: another history, not believed");
+        reason.push_str("; a cluster answers whose revision is below the one last seen: another history, not believed. If somebody restored it on purpose, it is believed once it has passed that revision");
     }
     let voters = table.voters.clone().unwrap_or_default();
     let leader = leader.and_then(|leader| leader.id);

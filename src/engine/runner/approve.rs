@@ -118,8 +118,7 @@ impl Runner {
             return Ok(());
         }
         let failure = Failure::new(ErrorKind::Timeout, "nobody answered in time".to_owned());
-        // no attempt failed: a question that lapses holds nothing back
-        let event = RunEvent::UnwindStarted { outcome: Outcome::Cancelled, failure, undo: true };
+        let event = RunEvent::UnwindStarted { outcome: Outcome::Undone, failure, undo: true };
         self.record(run, vec![event]).await
     }
 

@@ -32,7 +32,7 @@ use crate::{
         run::{
             event::{Outcome, RunEvent, RunRecord},
             next::{self, Next, VERIFY_TIMEOUT},
-            state::Run,
+            state::{Run, Stage},
         },
         time::Time,
     },
@@ -252,6 +252,18 @@ impl Runner {
     /// Stops for a person, and says what was done, what is uncertain, and what is armed.
     async fn park(&mut self, run: &Run, playbook: &Playbook, why: &str) -> Turn {
         let armed = next::armed(run, playbook);
+        // what failed on the way, and was gone past, is often the reason
+        let earlier = run.steps.iter().filter_map(|(path, row)| match &row.stage {
+            Stage::Failed { failure, .. } if !why.contains(path.as_str()) => {
+                Some(format!(". Before that, step {path}: {}", failure.message))
+            }
+            Stage::Failed { .. }
+            | Stage::Started
+            | Stage::Done { .. }
+            | Stage::Skipped
+            | Stage::Disproved => None,
+        });
+        let why = format!("{}{}", why.trim_end_matches('.'), earlier.collect::<String>());
         let help = format!(
             "{why}. Look at it, then `quorate resume {0} --reason …` to try again, or \
              `quorate abandon {0} --reason …` to give it up{1}.",

@@ -124,7 +124,9 @@ impl Runner {
         if let Err(wrong) = arguments::check_call(&spec, &args, &run.plan) {
             return self.fail_unstarted(run, at, Failure::new(ErrorKind::Invalid, wrong)).await;
         }
+        // a further try of what was started already is beyond asking: it only goes forward
         if at.step.irreversible
+            && run.past_return.as_ref() != Some(&at.path)
             && let Err(failure) = self.recheck(run, playbook).await
         {
             return self.fail_unstarted(run, at, failure).await;

@@ -1,5 +1,7 @@
 //! Timelines up to a decision: what an alert alone never does, and what must hold for how long.
 
+use std::time::Duration;
+
 use super::bed::{Bed, QUORUM, Setup, three};
 use crate::{
     domain::{incident::Closed, inventory::Mode},
@@ -183,4 +185,14 @@ async fn reconciliation_opens_what_a_lost_webhook_missed_and_settles_what_resolv
     bed.pass(130).await;
     let firing = bed.handle.read(|state| state.alerts.iter().filter(|a| a.firing).count());
     assert_eq!(firing.await, Some(0));
+}
+
+/// With everything as shipped a silent member makes each look as long as the probes' limit.
+/// Rows: B(j), E2.
+#[tokio::test(start_paused = true)]
+async fn looks_that_wait_for_a_silent_member_are_close_enough_for_the_shipped_grace() {
+    let bed = auto().await;
+    bed.patient.set_slow(Duration::from_millis(8_200));
+    bed.lose_majority().await;
+    bed.until(120, "a run", async |bed| !bed.runs().await.is_empty()).await;
 }

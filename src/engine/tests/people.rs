@@ -64,9 +64,16 @@ async fn a_question_nobody_answers_lapses_after_fifteen_minutes() {
     bed.pass(870).await;
     assert!(bed.runs().await[0].is_asking());
     let run = bed.until_rest(60).await;
-    assert_eq!(outcome(&run), Some(Outcome::Cancelled));
+    assert_eq!(outcome(&run), Some(Outcome::Undone));
     assert_eq!(bed.patient.effects_of("host.service.stop"), 0);
     assert!(bed.approve(&run, None).await.is_err());
+    // Nobody is asked all night without a pause, and nobody's silence uses the attempts up.
+    for _ in 0..4 {
+        bed.until_reason(60, "backoff").await;
+        let runs = bed.runs().await.len();
+        bed.until(4000, "asks again", async |bed| bed.runs().await.len() > runs).await;
+        bed.pass(1000).await;
+    }
 }
 
 /// Rows: E5, B11.
@@ -264,4 +271,50 @@ async fn who_gives_up_before_the_point_of_no_return_has_it_taken_back() {
     bed.command(Command::Abandon(run.id, said())).await.unwrap();
     bed.until(300, "ends", async |bed| bed.runs().await[0].finished.is_some()).await;
     assert_eq!(bed.patient.effects_of("host.service.unmask"), 1);
+}
+
+/// The restored member does not start, and is mended by a person.
+/// Rows: E22, E23.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_failed_at_the_point_of_no_return_goes_on_when_resumed() {
+    for mode in [Mode::Auto, Mode::Propose] {
+        let bed = Bed::start(three().fail("host.service.start", 1, ErrorKind::Tool), mode, 9).await;
+        bed.pass(30).await;
+        bed.lose_majority().await;
+        if mode == Mode::Propose {
+            let run = bed.until_asked().await;
+            bed.approve(&run, None).await.unwrap();
+        }
+        let run = bed.until_rest(900).await;
+        assert!(run.parked.is_some() && run.past_return.is_some());
+        let bed = bed.crash_for(1200).await;
+        bed.command(Command::Resume(run.id, said())).await.unwrap();
+        bed.until(900, "ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+        assert_eq!(outcome(&bed.runs().await[0]), Some(Outcome::Succeeded), "{mode:?}");
+        assert_eq!(bed.patient.voters().len(), 3);
+    }
+}
+
+/// It was promoted, and nobody learned of it: it votes, so it is neither stopped nor emptied.
+/// Rows: A22, A24, E6.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_joined_after_all_is_left_alone_when_the_run_is_resumed() {
+    let patient = three().fail_after("etcd.member_promote", 1, ErrorKind::Tool);
+    let bed = Bed::start(patient, Mode::Auto, 9).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(900).await;
+    let why = run.parked.clone().unwrap().why;
+    assert!(why.contains("rejoin[m2].promote"), "{why}");
+    assert_eq!(bed.patient.voters().len(), 3);
+    let changes = |bed: &Bed| {
+        ["host.service.stop", "etcd.data_out", "etcd.member_remove"]
+            .map(|action| bed.patient.effects_of(action))
+    };
+    let before = changes(&bed);
+    bed.command(Command::Resume(run.id, said())).await.unwrap();
+    bed.until(900, "ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+    assert_eq!(outcome(&bed.runs().await[0]), Some(Outcome::Succeeded));
+    assert_eq!((bed.patient.voters().len(), changes(&bed)), (3, before));
+    assert!(!bed.patient.residue("m2"));
 }

@@ -325,3 +325,29 @@ fn after_the_point_of_no_return_a_failure_parks() {
     let names: BTreeSet<String> = Walk::default().of(steps).into_iter().collect();
     assert!(!names.contains("undo a host.service.start"));
 }
+
+/// A comparison is made again before what it showed is judged again.
+/// Rows: E22.
+#[test]
+fn a_resumed_run_looks_again_before_it_judges_again() {
+    let steps = r"
+    - name: change
+      host.service.unmask: {member: m1}
+    - name: look
+      host.service.unmask: {member: m2}
+    - name: judge
+      host.service.unmask: {member: m3}
+";
+    let book = book(steps);
+    let mut run = begin(&book);
+    let walk = Walk { fails: &["judge"], unchanged: &["look"], ..Walk::default() };
+    for _ in 0..3 {
+        let Next::Start(at) = next(&run, &book, None) else { panic!("it starts") };
+        walk.tried(&run, &at).iter().for_each(|event| run.apply(event, Time(0)));
+    }
+    let parked = RunEvent::RunParked { why: "no".into(), armed: Vec::new() };
+    let resumed = RunEvent::RunResumed { by: "ann".into(), reason: "looked".into() };
+    [parked, resumed].iter().for_each(|event| run.apply(event, Time(0)));
+    let Next::Start(at) = next(&run, &book, None) else { panic!("it looks") };
+    assert_eq!(at.path, "look");
+}

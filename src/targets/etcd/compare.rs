@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use etcd_client::{GetOptions, KeyValue, SortOrder, SortTarget};
-use futures::future::{join, join_all};
+use futures::future::join_all;
 
 use super::{
     client::{Api, RAFT, Trouble, within},
@@ -65,7 +65,8 @@ pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Fai
             "the members were compacted while they were compared",
         ));
     }
-    let sentinel_read = sentinel(cluster, call, &mut voice.api, &voice.status, &all).await?;
+    let sentinel_read =
+        sentinel(cluster, call, &mut voice.api, &voice.status, &all, revision).await?;
     Ok(Done { output: output(call, &voters, &all, revision, sentinel_read), changed: false })
 }
 
@@ -131,25 +132,29 @@ fn output(
     ])
 }
 
-/// Whether every member that must answer by itself gives the newest key as the leader has it. A
-/// store without any key proves nothing: false.
+/// Whether every member that must answer by itself gives the newest key as the leader has it, all
+/// at one revision: who writes meanwhile changes nothing. In a store without any key all must have
+/// none.
 async fn sentinel(
     cluster: &Cluster,
     call: &Call,
     leader: &mut Api,
     leading: &Status,
     all: &[Held],
+    revision: i64,
 ) -> Result<bool, Failure> {
-    let failed = |trouble: Trouble| trouble.failure("reading a key to compare");
-    let options = GetOptions::new().with_all_keys().with_keys_only().with_limit(1);
-    let options = if leading.db_size <= SORTED_MAX {
+    let options = GetOptions::new().with_all_keys().with_limit(1).with_revision(revision);
+    let newest = if leading.db_size <= SORTED_MAX {
         options.with_sort(SortTarget::Mod, SortOrder::Descend)
     } else {
         options
     };
-    let newest = within(RAFT, leader.client().get("", Some(options))).await.map_err(failed)?;
-    let Some(key) = newest.kvs().first().map(|found| found.key().to_vec()) else {
-        return Ok(false);
+    let newest = within(RAFT, leader.client().get("", Some(newest))).await.map_err(moved)?;
+    let there = newest.kvs().first();
+    let at = GetOptions::new().with_serializable().with_revision(revision);
+    let (key, options) = match there {
+        Some(found) => (found.key().to_vec(), at),
+        None => (Vec::new(), at.with_all_keys().with_limit(1)),
     };
     let only = call.text("sentinel_on");
     let readers = all.iter().filter(|held| match only {
@@ -160,14 +165,10 @@ async fn sentinel(
     for held in readers {
         let Some(member) = cluster.member(held.name.as_str()) else { continue };
         let mut api =
-            Api::connect(&cluster.etcd, &member.client, true, RAFT).await.map_err(failed)?;
-        let own = within(
-            RAFT,
-            api.client().get(key.clone(), Some(GetOptions::new().with_serializable())),
-        );
-        let (there, own) = join(within(RAFT, leader.client().get(key.clone(), None)), own).await;
-        let (there, own) = (there.map_err(failed)?, own.map_err(failed)?);
-        if !same(there.kvs().first(), own.kvs().first()) {
+            Api::connect(&cluster.etcd, &member.client, true, RAFT).await.map_err(moved)?;
+        let own = within(RAFT, api.client().get(key.clone(), Some(options.clone()))).await;
+        let own = own.map_err(moved)?;
+        if !same(there, own.kvs().first()) {
             return Ok(false);
         }
         read_somewhere = true;
@@ -175,9 +176,22 @@ async fn sentinel(
     Ok(read_somewhere)
 }
 
+/// A member that has not come to the revision yet, or has compacted it, is asked again.
+fn moved(trouble: Trouble) -> Failure {
+    let is_moved = ["future revision", "has been compacted"];
+    let kind = if is_moved.iter().any(|text| trouble.detail.contains(text)) {
+        ErrorKind::Moved
+    } else {
+        trouble.kind
+    };
+    let failure = trouble.failure("reading a key to compare");
+    Failure { kind, ..failure }
+}
+
 fn same(a: Option<&KeyValue>, b: Option<&KeyValue>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a.mod_revision() == b.mod_revision() && a.value() == b.value(),
-        _ => false,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }

@@ -3,7 +3,7 @@
 //! A membership exists per cluster id; it leads when a majority of its voters run on its data and
 //! reach one another. Nothing here knows an action.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use super::{Moment, State};
 use crate::{
@@ -76,6 +76,8 @@ pub(super) struct World {
     pub(super) machines: BTreeMap<MemberName, Machine>,
     pub(super) memberships: BTreeMap<EtcdId, BTreeMap<EtcdId, Entry>>,
     pub(super) blind: bool,
+    /// How long a look takes.
+    pub(super) slow: Duration,
     pub(super) partitioned: bool,
     pub(super) alerts: Option<Vec<AlertState>>,
     pub(super) revision_max: Option<i64>,
@@ -101,6 +103,7 @@ impl World {
             machines: BTreeMap::new(),
             memberships: BTreeMap::new(),
             blind: false,
+            slow: Duration::ZERO,
             partitioned: false,
             alerts: None,
             revision_max: None,
