@@ -398,8 +398,11 @@ impl Run {
                     }
                     forgets
                 }
-                Stage::Done { .. } | Stage::Started | Stage::Skipped | Stage::Disproved => false,
-                Stage::Failed { .. } => false,
+                Stage::Done { .. }
+                | Stage::Started
+                | Stage::Skipped
+                | Stage::Disproved
+                | Stage::Failed { .. } => false,
             };
         }
     }

@@ -347,7 +347,9 @@ fn a_resumed_run_looks_again_before_it_judges_again() {
     }
     let parked = RunEvent::RunParked { why: "no".into(), armed: Vec::new() };
     let resumed = RunEvent::RunResumed { by: "ann".into(), reason: "looked".into() };
-    [parked, resumed].iter().for_each(|event| run.apply(event, Time(0)));
+    for event in [parked, resumed] {
+        run.apply(&event, Time(0));
+    }
     let Next::Start(at) = next(&run, &book, None) else { panic!("it looks") };
     assert_eq!(at.path, "look");
 }

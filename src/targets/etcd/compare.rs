@@ -177,15 +177,12 @@ async fn sentinel(
 }
 
 /// A member that has not come to the revision yet, or has compacted it, is asked again.
-fn moved(trouble: Trouble) -> Failure {
-    let is_moved = ["future revision", "has been compacted"];
-    let kind = if is_moved.iter().any(|text| trouble.detail.contains(text)) {
-        ErrorKind::Moved
-    } else {
-        trouble.kind
-    };
-    let failure = trouble.failure("reading a key to compare");
-    Failure { kind, ..failure }
+fn moved(mut trouble: Trouble) -> Failure {
+    let moves = ["future revision", "has been compacted"];
+    if moves.iter().any(|text| trouble.detail.contains(text)) {
+        trouble.kind = ErrorKind::Moved;
+    }
+    trouble.failure("reading a key to compare")
 }
 
 fn same(a: Option<&KeyValue>, b: Option<&KeyValue>) -> bool {
