@@ -158,12 +158,14 @@ events! {
     alerts_received: counters;
     /// Alerts that came in again and changed nothing
     alerts_deduplicated: counter;
-    /// Alerts that came in and that no response is about
+    /// Alerts that came in and match no cluster, or several
     alerts_unmatched: counter;
     /// Alerts that came in and could not be read
     alerts_invalid: counter;
     /// Alerts that the sender left out because the group was too large
     alerts_truncated: counter;
+    /// Alerts left aside, or without incident, because their response has too many subjects there
+    subjects_refused: counters;
     /// Incidents that ended, by how
     incidents_closed: counters;
     /// Seconds from the opening of an incident to its end

@@ -58,6 +58,7 @@ fn declared_series_exist_at_zero() {
     let of = r#"{cluster="prod",response="etcd-quorum-lost""#;
     check(&page, &format!("quorate_repair_skips_total{of},reason=\"no_survivor\"}} 0"));
     check(&page, &format!("quorate_backoff_skips_total{of},kind=\"tolerance\"}} 0"));
+    check(&page, &format!("quorate_subjects_refused_total{of}}} 0"));
     check(&page, &format!("quorate_grace_remaining_seconds{of}}} 0.0"));
     check(&page, r#"quorate_data_loss_revisions{cluster="prod",bound="upper"} 0.0"#);
     check(&page, r#"quorate_cluster_verdict{cluster="prod",subject="api",verdict="down"} 0.0"#);
@@ -148,6 +149,7 @@ fn everything_happens(metrics: &Metrics) {
     metrics.alerts_received("firing", 2);
     metrics.alerts_deduplicated(1);
     metrics.alerts_unmatched(1);
+    metrics.subject_refused(&prod(), &lost());
     metrics.alerts_invalid(1);
     metrics.alerts_truncated(1);
     metrics.incident_closed(&lost(), "recovered", second);
