@@ -49,13 +49,15 @@ impl State {
             scrape.data_loss_events.push((name.clone(), losses.len() as u64));
         }
         let open = losses.values().filter(|loss| loss.is_open());
-        let bounds = open.fold(None, |sum: Option<(u64, u64)>, loss| {
-            let (lower, upper) = sum.unwrap_or_default();
-            Some((lower + loss.lower, upper + loss.upper.unwrap_or(loss.lower)))
+        let bounds = open.fold(None, |sum: Option<(u64, Option<u64>)>, loss| {
+            let (lower, upper) = sum.unwrap_or((0, Some(0)));
+            // one that has no upper bound leaves the sum without
+            let upper = upper.zip(loss.upper).map(|(sum, upper)| sum.saturating_add(upper));
+            Some((lower.saturating_add(loss.lower), upper))
         });
         if let Some((lower, upper)) = bounds {
             scrape.data_loss_possible.push(name.clone());
-            scrape.data_loss_revisions.push((name.clone(), "lower", lower));
+            scrape.data_loss_revisions.push((name.clone(), "lower", Some(lower)));
             scrape.data_loss_revisions.push((name.clone(), "upper", upper));
         }
     }

@@ -252,7 +252,8 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut page = String::with_capacity(64 << 10);
         text::encode(&mut page, &self.registry).expect("writing to a string cannot fail");
-        page
+        // the encoder writes `inf`; line ends within label values are escaped, so this is a value
+        if page.contains(" inf\n") { page.replace(" inf\n", " +Inf\n") } else { page }
     }
 
     /// Series of closed lists exist before anything happens.

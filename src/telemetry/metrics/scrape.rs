@@ -35,8 +35,8 @@ pub struct Scrape {
     pub backoff_until: Vec<(ClusterName, ResponseName, Time)>,
     /// Clusters with a loss that nobody has acknowledged.
     pub data_loss_possible: Vec<ClusterName>,
-    /// Revisions of such losses, by bound (`lower`, `upper`).
-    pub data_loss_revisions: Vec<(ClusterName, &'static str, u64)>,
+    /// Revisions of such losses, by bound (`lower`, `upper`); `None` is unknown, printed as `+Inf`.
+    pub data_loss_revisions: Vec<(ClusterName, &'static str, Option<u64>)>,
     /// Losses that were ever recorded.
     pub data_loss_events: Vec<(ClusterName, u64)>,
     /// The verdict that holds, by cluster and subject (`etcd`, `api`).
@@ -148,7 +148,7 @@ fn fill(to: &mut Scraped, from: Scrape) {
     }
     for (cluster, bound, revisions) in from.data_loss_revisions {
         let labels = labels!(cluster: cluster, bound: bound);
-        to.data_loss_revisions.insert(labels, number(revisions));
+        to.data_loss_revisions.insert(labels, revisions.map_or(f64::INFINITY, number));
     }
     for (cluster, count) in from.data_loss_events {
         to.data_loss_events.insert(labels!(cluster: cluster), number(count));

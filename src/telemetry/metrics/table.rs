@@ -203,7 +203,7 @@ scraped! {
     repair_backoff_until_timestamp_seconds: gauge;
     /// Whether data may have been lost and nobody has acknowledged it yet
     data_loss_possible: gauge;
-    /// Revisions that may have been lost in losses that nobody has acknowledged, as bounds
+    /// Revisions that may have been lost in losses that nobody has acknowledged, as bounds; an unknown one is +Inf
     data_loss_revisions: gauge;
     /// Losses that were recorded, acknowledged or not; never reset
     data_loss_events: counter;

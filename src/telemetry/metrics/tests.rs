@@ -89,6 +89,19 @@ fn attempts_are_what_the_ledger_says() {
 }
 
 #[test]
+fn a_loss_without_an_upper_bound_is_endless_and_not_0() {
+    let metrics = metrics();
+    metrics.set_scrape(Box::new(|| Scrape {
+        data_loss_possible: vec![prod()],
+        data_loss_revisions: vec![(prod(), "lower", Some(0)), (prod(), "upper", None)],
+        ..Scrape::default()
+    }));
+    let page = metrics.render();
+    check(&page, r#"quorate_data_loss_revisions{cluster="prod",bound="lower"} 0.0"#);
+    check(&page, r#"quorate_data_loss_revisions{cluster="prod",bound="upper"} +Inf"#);
+}
+
+#[test]
 fn label_values_are_escaped() {
     let metrics = Metrics::new("1\"\\\n", "abc");
     check(&metrics.render(), r#"quorate_build_info{version="1\"\\\n",revision="abc"} 1.0"#);
@@ -162,5 +175,9 @@ fn everything_happens(metrics: &Metrics) {
     metrics.decision(second);
     metrics.store_append(second);
     metrics.config_loaded(Some(Time(1_700_000_000_123)));
-    metrics.set_scrape(Box::new(|| Scrape { last_alert: Some(Time(1)), ..Scrape::default() }));
+    metrics.set_scrape(Box::new(|| Scrape {
+        last_alert: Some(Time(1)),
+        data_loss_revisions: vec![(prod(), "upper", None)],
+        ..Scrape::default()
+    }));
 }
