@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::state::State;
 use crate::{
-    domain::{run::event::Outcome, time::Time},
+    domain::{record::WatchKind, run::event::Outcome, time::Time},
     telemetry::metrics::Scrape,
 };
 
@@ -33,6 +33,10 @@ impl State {
                 scrape.cluster_verdict.push((name.clone(), "etcd", look.judgement.quorum.label()));
             }
             self.scrape_losses(name, &mut scrape);
+            for kind in [WatchKind::Proof, WatchKind::Zombies] {
+                let found = watched.state.findings.keys().filter(|(_, of)| *of == kind).count();
+                scrape.watch_findings.push((name.clone(), label(kind), found as u64));
+            }
             self.scrape_ledgers(name, now, &mut scrape);
         }
         let incidents = incidents.into_iter();
@@ -93,5 +97,12 @@ impl State {
                 scrape.grace_remaining.push((name.clone(), response.name.clone(), left));
             }
         }
+    }
+}
+
+fn label(kind: WatchKind) -> &'static str {
+    match kind {
+        WatchKind::Proof => "proof",
+        WatchKind::Zombies => "zombies",
     }
 }

@@ -5,17 +5,17 @@ use super::{DecisionView, RunView, StepView, WhyView};
 /// The chain in one sentence.
 pub fn summary(view: &WhyView) -> String {
     let loss = view.losses.iter().find(|loss| loss.state == "possible");
-    let lost = loss.map(|loss| format!("up to {} revisions may be lost", bound(loss.upper)));
+    let missing = loss.map(|loss| format!("up to {} revisions may be lost", bound(loss.upper)));
     let unfinished = view.runs.iter().rev().find(|run| run.finished_at.is_none());
     if let Some(run) = unfinished.or(view.runs.last()) {
-        return match lost {
-            Some(lost) if run.state == "succeeded" => format!("recovered, and {lost}"),
-            Some(lost) => format!("{}; {lost}", of_run(run)),
+        return match missing {
+            Some(missing) if run.state == "succeeded" => format!("recovered, and {missing}"),
+            Some(missing) => format!("{}; {missing}", of_run(run)),
             None => of_run(run),
         };
     }
-    if let Some(lost) = lost {
-        return format!("recovered, and {lost}");
+    if let Some(missing) = missing {
+        return format!("recovered, and {missing}");
     }
     if let Some(incident) = &view.incident {
         if let Some(outcome) = &incident.outcome {

@@ -207,6 +207,8 @@ scraped! {
     data_loss_revisions: gauge;
     /// Losses that were recorded, acknowledged or not; never reset
     data_loss_events: counter;
+    /// What look-outs after a rebuild found that is not well: members that differ, old members that are back
+    watch_findings: gauge;
     /// What the last evidence says: 1 for the verdict that holds
     cluster_verdict: gauge;
     /// Runs that are stored, by state

@@ -61,6 +61,7 @@ fn declared_series_exist_at_zero() {
     check(&page, &format!("quorate_subjects_refused_total{of}}} 0"));
     check(&page, &format!("quorate_grace_remaining_seconds{of}}} 0.0"));
     check(&page, r#"quorate_data_loss_revisions{cluster="prod",bound="upper"} 0.0"#);
+    check(&page, r#"quorate_watch_findings{cluster="prod",kind="zombies"} 0.0"#);
     check(&page, r#"quorate_cluster_verdict{cluster="prod",subject="api",verdict="down"} 0.0"#);
     let attempts = r#"{cluster="prod",playbook="etcd-rebuild-hosts",outcome="parked"}"#;
     check(&page, &format!("quorate_repair_attempts_total{attempts} 0.0"));
