@@ -10,6 +10,7 @@ use super::{
     ledger::Ledger,
     playbook::model::Destroys,
     response::{Attempts, Backoff, Guards},
+    run::event::Outcome,
     time::Time,
 };
 
@@ -371,11 +372,7 @@ fn pace(facts: &Facts<'_>) -> Option<Decision> {
         return held(Action::Wait(until), Reason::Backoff, text);
     }
     if ledger.within(guards.attempts.per, now) >= guards.attempts.max as usize {
-        let text = format!(
-            "{} attempts within {}: more of the same does not help; a person must look",
-            guards.attempts.max,
-            super::time::format_duration(guards.attempts.per)
-        );
+        let text = attempts_text(ledger, guards.attempts);
         return held(Action::Escalate, Reason::Attempts, text);
     }
     if facts.rung_from > now {
@@ -383,6 +380,21 @@ fn pace(facts: &Facts<'_>) -> Option<Decision> {
         return held(Action::Wait(facts.rung_from), Reason::Grace, text);
     }
     None
+}
+
+/// The limit, when it gives way by itself, and which key moves it.
+fn attempts_text(ledger: &Ledger, limit: Attempts) -> String {
+    let tried = ledger.recent.iter().rev();
+    let mut tried = tried.filter(|a| a.outcome != Outcome::Cancelled && !a.denied);
+    let oldest = tried.nth((limit.max as usize).saturating_sub(1));
+    let until =
+        oldest.map_or_else(String::new, |a| format!("from {} on, or ", a.at.after(limit.per)));
+    format!(
+        "{} attempts within {}: more of the same does not help; a person must look; the next is made \
+         {until}after `guards.attempts` of the response was raised and quorate restarted",
+        limit.max,
+        super::time::format_duration(limit.per)
+    )
 }
 
 /// version, capability, `no_survivor`, permanence, `loss_budget`, `loss_open`, `daily_limit`, `own_store`.
@@ -423,7 +435,9 @@ fn budget(facts: &Facts<'_>, what: &Destruction<'_>) -> Option<Decision> {
     if !what.loss_is_deferred && what.loss_upper.is_none_or(|upper| upper > what.loss_budget) {
         let upper = what.loss_upper.map_or("unknown".to_owned(), |upper| upper.to_string());
         let text = format!(
-            "up to {upper} revisions could be lost, the cluster's loss_budget is {}",
+            "up to {upper} revisions could be lost, the cluster's loss_budget is {}: in quorate.yaml, \
+             set `mode: propose` so that a person is asked, or raise `loss_budget.revisions`; then \
+             restart quorate",
             what.loss_budget
         );
         return held(Action::Ask, Reason::LossBudget, text);
@@ -434,7 +448,10 @@ fn budget(facts: &Facts<'_>, what: &Destruction<'_>) -> Option<Decision> {
     }
     let until = what.last_automatic?.after(Duration::from_hours(24));
     if until > facts.now {
-        let text = format!("one automatic destructive run per day; the next not before {until}");
+        let text = format!(
+            "one automatic destructive run per day; the next not before {until}; to be asked \
+             sooner, set `mode: propose` in quorate.yaml and restart quorate"
+        );
         return held(Action::Wait(until), Reason::DailyLimit, text);
     }
     None

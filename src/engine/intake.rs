@@ -9,10 +9,14 @@ use std::sync::Arc;
 use super::Engine;
 use crate::{
     domain::{
-        alert::{Incoming, Seen},
+        alert::{Alert, Incoming, Seen},
         id::ClusterName,
-        incident::correlation::{Owner, owner},
+        incident::{
+            bounds::{Pair, SUBJECTS_MAX},
+            correlation::{Owner, owner},
+        },
         inventory::Cluster,
+        ledger::Subject,
         time::Time,
     },
     store::{AlertRow, Batch, Pending},
@@ -36,6 +40,7 @@ impl Engine {
         let mut batch = Batch::default();
         let mut unmatched = 0;
         let mut changed = Vec::new();
+        let mut again = Vec::new();
         let (all, mut firing) = (alerts.len(), 0);
         for incoming in alerts {
             firing += usize::from(incoming.firing);
@@ -44,6 +49,8 @@ impl Engine {
                 changed.push(seen.id());
             } else if self.is_unmatched(seen.id()) {
                 unmatched += 1;
+            } else if self.refuses() {
+                again.push(seen.id());
             }
         }
         self.metrics.alerts_received("firing", firing as u64);
@@ -56,6 +63,10 @@ impl Engine {
         let durable = self.store.commit(batch);
         for id in changed {
             unmatched += usize::from(!self.correlate(id));
+        }
+        for id in again {
+            // it may have been refused, and there may be room by now
+            self.correlate(id);
         }
         Receipt { unmatched, durable }
     }
@@ -84,10 +95,49 @@ impl Engine {
                 return false;
             }
         };
-        let responses = &self.state.settings.rules.responses;
-        let subjects = self.state.correlation.observe(&cluster, responses, &alert);
+        let subjects = self.file(&cluster, &alert);
         self.touched.extend(subjects.into_iter().map(|subject| (subject, alert.firing)));
         true
+    }
+
+    /// Files one alert under its subjects; forgets what is over where there is no room.
+    fn file(&mut self, cluster: &ClusterName, alert: &Alert) -> Vec<Subject> {
+        let now = self.state.now();
+        let responses = &self.state.settings.rules.responses;
+        let index = &mut self.state.correlation;
+        let mut filed = index.observe(cluster, responses, alert, now);
+        if !filed.refused.is_empty() && index.is_forget_due(now) {
+            index.forget(&self.state.alerts, responses, now);
+            filed = index.observe(cluster, responses, alert, now);
+            self.note_room();
+        }
+        for subject in filed.refused {
+            self.metrics.subject_refused(&subject.cluster, &subject.response);
+            if self.too_many_subjects.refuse(&subject) {
+                tracing::error!(cluster = %subject.cluster, response = %subject.response,
+                    alert = %alert.labels, max = SUBJECTS_MAX,
+                    "{}", too_many("subjects", "are not followed"));
+            }
+        }
+        filed.touched
+    }
+
+    /// Says where there is room for subjects again.
+    pub(super) fn note_room(&mut self) {
+        let full: Vec<Pair> = self.too_many_subjects.full().cloned().collect();
+        for pair in full {
+            let held = self.state.correlation.bounded(&pair);
+            if self.too_many_subjects.has_room(&pair, held, SUBJECTS_MAX) {
+                tracing::warn!(cluster = %pair.0, response = %pair.1, held,
+                    "there is room for subjects again; alerts that were refused are taken with \
+                     their next repeat");
+            }
+        }
+    }
+
+    /// Whether any subject or incident was refused and there is no room yet.
+    fn refuses(&self) -> bool {
+        self.too_many_subjects.is_any() || self.too_many_incidents.is_any()
     }
 
     /// Settles what fires and what is silenced with what the cluster's Alertmanager has.
@@ -109,7 +159,7 @@ impl Engine {
             ends_at: None,
             silenced: Some(state.silenced),
         });
-        let only = |alert: &crate::domain::alert::Alert| inventory.matches.matches(&alert.labels);
+        let only = |alert: &Alert| inventory.matches.matches(&alert.labels);
         let changed = self.state.alerts.reconcile(firing, only, asked, now);
         let changed: Vec<i64> = changed.into_iter().map(Seen::id).collect();
         if changed.is_empty() {
@@ -134,14 +184,22 @@ impl Engine {
     /// Index of one alert again, after a start or a roll-back.
     pub(super) fn index_alerts(&mut self) {
         let ids: Vec<i64> = self.state.alerts.iter().map(|alert| alert.id).collect();
-        let responses = self.state.settings.rules.responses.clone();
         for id in ids {
-            let Some(alert) = self.state.alerts.get(id) else { continue };
+            let Some(alert) = self.state.alerts.get(id).cloned() else { continue };
             if let Owner::Cluster(cluster) = owner(&self.inventory, &alert.labels) {
-                self.state.correlation.observe(&cluster, &responses, alert);
+                self.file(&cluster, &alert);
             }
         }
     }
+}
+
+/// What is said once, when a bound is reached.
+pub(super) fn too_many(what: &str, effect: &str) -> String {
+    format!(
+        "the response has too many {what} in this cluster: further alerts {effect} until some \
+         resolve, only those about the cluster as a whole are; look for a label that takes ever new \
+         values in what this response's `signals` match"
+    )
 }
 
 /// An error with all its causes, for a log line.

@@ -4,13 +4,17 @@ use uuid::Uuid;
 
 use super::{
     Engine,
+    intake::too_many,
     state::Watched,
     variables::{missing, response_roots},
 };
 use crate::domain::{
     decision::{Action, Decision, Reason},
     id::{ClusterName, IncidentId},
-    incident::{Closed, Incident, IncidentEvent, IncidentRecord, Standing},
+    incident::{
+        Closed, Incident, IncidentEvent, IncidentRecord, Standing,
+        bounds::{INCIDENTS_MAX, is_bounded, pair},
+    },
     labels::Labels,
     ledger::Subject,
     record::Record,
@@ -18,9 +22,6 @@ use crate::domain::{
     time::Time,
     verdict::Quorum,
 };
-
-/// Open incidents one cluster may have: labels come from outside, work must not.
-const INCIDENTS_MAX: usize = 1_000;
 
 impl Engine {
     /// Opens incidents for subjects whose alerts changed.
@@ -37,14 +38,12 @@ impl Engine {
         let now = self.state.now();
         let Some(response) = self.state.response(&subject.response) else { return };
         let Some(watched) = self.state.clusters.get(&subject.cluster) else { return };
-        if watched.state.incident_of(subject).is_some()
-            || watched.state.open_incidents().count() >= INCIDENTS_MAX
-        {
+        if watched.state.incident_of(subject).is_some() {
             return;
         }
         let signals = self.state.correlation.signals(subject, &response, &self.state.alerts, now);
         let roots = response_roots(watched, subject, &signals, now);
-        if response.when.truth(&roots) != Ok(true) {
+        if response.when.truth(&roots) != Ok(true) || self.is_crowded(subject) {
             return;
         }
         let first = signals.iter().find(|signal| signal.firing > 0);
@@ -61,6 +60,31 @@ impl Engine {
             watched.full_due = now;
         }
         self.decide(&cluster, id).await;
+    }
+
+    /// Whether the response has too many open incidents in this cluster for one more.
+    fn is_crowded(&mut self, subject: &Subject) -> bool {
+        let Some(watched) = self.state.clusters.get(&subject.cluster) else { return false };
+        if !is_bounded(subject) {
+            return false;
+        }
+        let open = watched.state.open_incidents().map(|incident| &incident.subject);
+        let open = open.filter(|o| o.response == subject.response && is_bounded(o)).count();
+        if open < INCIDENTS_MAX {
+            if self.too_many_incidents.has_room(&pair(subject), open, INCIDENTS_MAX) {
+                tracing::warn!(cluster = %subject.cluster, response = %subject.response, open,
+                    "there is room for incidents again; those that were refused open with the next \
+                     repeat of their alerts");
+            }
+            return false;
+        }
+        self.metrics.subject_refused(&subject.cluster, &subject.response);
+        if self.too_many_incidents.refuse(subject) {
+            tracing::error!(cluster = %subject.cluster, response = %subject.response,
+                subject = %subject, max = INCIDENTS_MAX,
+                "{}", too_many("open incidents", "open none"));
+        }
+        true
     }
 
     /// Takes the cluster's last look as one sample of each of its open incidents, then decides.

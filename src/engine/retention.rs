@@ -27,7 +27,9 @@ impl Engine {
             tracing::warn!(error = %chain(&error), "resolved alerts were not dropped");
             self.roll_back().await;
         }
-        self.state.correlation.forget(&self.state.alerts);
+        let responses = &self.state.settings.rules.responses;
+        self.state.correlation.forget(&self.state.alerts, responses, now);
+        self.note_room();
         let names: Vec<ClusterName> = self.state.clusters.keys().cloned().collect();
         for name in names {
             self.sweep_cluster(&name, now).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::state::State;
 use crate::{
-    domain::{run::event::Outcome, time::Time},
+    domain::{loss::LossRecord, record::WatchKind, run::event::Outcome, time::Time},
     telemetry::metrics::Scrape,
 };
 
@@ -33,6 +33,10 @@ impl State {
                 scrape.cluster_verdict.push((name.clone(), "etcd", look.judgement.quorum.label()));
             }
             self.scrape_losses(name, &mut scrape);
+            for kind in [WatchKind::Proof, WatchKind::Zombies] {
+                let found = watched.state.findings.keys().filter(|(_, of)| *of == kind).count();
+                scrape.watch_findings.push((name.clone(), label(kind), found as u64));
+            }
             self.scrape_ledgers(name, now, &mut scrape);
         }
         let incidents = incidents.into_iter();
@@ -48,14 +52,10 @@ impl State {
         if !losses.is_empty() {
             scrape.data_loss_events.push((name.clone(), losses.len() as u64));
         }
-        let open = losses.values().filter(|loss| loss.is_open());
-        let bounds = open.fold(None, |sum: Option<(u64, u64)>, loss| {
-            let (lower, upper) = sum.unwrap_or_default();
-            Some((lower + loss.lower, upper + loss.upper.unwrap_or(loss.lower)))
-        });
+        let bounds = bounds(losses.values().filter(|loss| loss.is_open()));
         if let Some((lower, upper)) = bounds {
             scrape.data_loss_possible.push(name.clone());
-            scrape.data_loss_revisions.push((name.clone(), "lower", lower));
+            scrape.data_loss_revisions.push((name.clone(), "lower", Some(lower)));
             scrape.data_loss_revisions.push((name.clone(), "upper", upper));
         }
     }
@@ -91,5 +91,45 @@ impl State {
                 scrape.grace_remaining.push((name.clone(), response.name.clone(), left));
             }
         }
+    }
+}
+
+fn label(kind: WatchKind) -> &'static str {
+    match kind {
+        WatchKind::Proof => "proof",
+        WatchKind::Zombies => "zombies",
+    }
+}
+
+/// The sum of the bounds of losses; one that has no upper bound leaves the sum without.
+fn bounds<'a>(losses: impl Iterator<Item = &'a LossRecord>) -> Option<(u64, Option<u64>)> {
+    let bounds = losses.map(|loss| (loss.lower, loss.upper));
+    bounds.reduce(|(lower, upper), (least, most)| {
+        let upper = upper.zip(most).map(|(sum, most)| sum.saturating_add(most));
+        (lower.saturating_add(least), upper)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bounds;
+    use crate::domain::record::{Record, VERSION};
+
+    #[test]
+    fn an_unknown_upper_bound_makes_the_sum_unknown() {
+        let body = include_str!("../../tests/fixtures/journal/v1/loss_recorded.json").trim_end();
+        let Ok(Record::LossRecorded(loss)) = Record::decode("loss_recorded", VERSION, body) else {
+            panic!("no loss: {body}");
+        };
+        let of = |lower, upper| {
+            let mut loss = loss.clone();
+            (loss.lower, loss.upper) = (lower, upper);
+            loss
+        };
+        let (known, other, unknown) = (of(1, Some(2)), of(3, Some(4)), of(0, None));
+        assert_eq!(bounds([].into_iter()), None);
+        assert_eq!(bounds([&known, &other].into_iter()), Some((4, Some(6))));
+        assert_eq!(bounds([&known, &unknown].into_iter()), Some((1, None)));
+        assert_eq!(bounds([&unknown].into_iter()), Some((0, None)));
     }
 }

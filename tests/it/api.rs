@@ -1,6 +1,6 @@
 //! What the API shows and does.
 
-use quorate::targets::fake::State;
+use quorate::{domain::action::ErrorKind, targets::fake::State};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -172,6 +172,22 @@ async fn an_approved_run_rebuilds_the_cluster_and_the_chain_tells_all_of_it() {
         (&kept["state"], &kept["acknowledged"]["by"]),
         (&json!("acknowledged"), &json!("local"))
     );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn why_speaks_of_a_parked_run_before_the_loss_it_may_have_made() {
+    let (app, run) = asking().await;
+    drop(app.patient.clone().fail("etcd.compare", 1, ErrorKind::Tool));
+    let order = json!({"reason": "the racks burned"});
+    let answer = app.post(&format!("/api/v1/runs/{run}/approve"), &order).await;
+    assert_eq!(answer.code, 200, "{}", answer.text);
+    app.eventually(&format!("/api/v1/runs/{run}"), |run| !run["parked"].is_null()).await;
+    let why = app.get(&format!("/api/v1/why/{run}")).await.json;
+    assert_eq!(why["losses"][0]["state"], "possible", "{why:#}");
+    let summary = why["summary"].as_str().unwrap();
+    assert!(summary.contains("is parked: a person must look; up to "), "{summary}");
+    assert!(!summary.contains("recovered"), "{summary}");
     app.stop().await;
 }
 

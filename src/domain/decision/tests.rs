@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{ledger::Attempt, run::event::Outcome};
+use crate::domain::ledger::Attempt;
 
 const GUARDS: Guards = Guards {
     tolerance: Duration::ZERO,
@@ -201,4 +201,35 @@ fn a_loss_that_can_only_be_known_after_the_scratch_copy_is_asked_for_later() {
     let what = facts.destruction.as_mut().unwrap();
     (what.loss_upper, what.loss_is_deferred) = (None, true);
     check(&facts, "run", None);
+}
+
+#[track_caller]
+fn check_text(facts: &Facts<'_>, words: &[&str]) {
+    let text = decide(facts).text;
+    for word in words {
+        assert!(text.contains(word), "no {word} in: {text}");
+    }
+}
+
+/// Rows: E1, C2.
+#[test]
+fn a_limit_says_when_it_ends_and_which_key_moves_it() {
+    let clean = Ledger::default();
+    let mut over = facts(&clean);
+    over.destruction.as_mut().unwrap().loss_upper = None;
+    let budget = ["unknown", "`mode: propose`", "`loss_budget.revisions`", "restart quorate"];
+    check_text(&over, &budget);
+    let mut daily = facts(&clean);
+    daily.destruction.as_mut().unwrap().last_automatic = Some(NOW);
+    check_text(&daily, &["not before", "`mode: propose`", "restart quorate"]);
+    let tried = [
+        (Outcome::Failed, 90_000),
+        (Outcome::Failed, 9000),
+        (Outcome::Cancelled, 8500),
+        (Outcome::Parked, 8000),
+        (Outcome::Undone, 7000),
+    ];
+    let tried = ledger(&tried);
+    let ends = Time(NOW.0 - 9_000_000).after(Duration::from_hours(24)).to_string();
+    check_text(&facts(&tried), &[&ends, "`guards.attempts`", "restarted"]);
 }

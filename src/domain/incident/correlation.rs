@@ -13,6 +13,7 @@ use crate::domain::{
     alert::{Alert, Alerts},
     expr::Value,
     id::{ClusterName, ResponseName},
+    incident::bounds::{Pair, SUBJECTS_MAX, is_bounded, pair},
     inventory::Cluster,
     ledger::Subject,
     response::Response,
@@ -47,37 +48,58 @@ pub fn owner(clusters: &[Arc<Cluster>], alert: &crate::domain::labels::Labels) -
 #[derive(Debug, Default)]
 pub struct Correlation {
     subjects: BTreeMap<Subject, BTreeMap<String, BTreeSet<i64>>>,
+    /// Subjects with labels, per cluster and response.
+    bounded: BTreeMap<Pair, usize>,
+    forgot_at: Option<Time>,
 }
 
-/// Subjects one cluster may have at once: labels come from outside, memory must not.
-pub const SUBJECTS_MAX: usize = 5_000;
+/// Where an alert was filed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filed {
+    /// The subjects it belongs to.
+    pub touched: Vec<Subject>,
+    /// The subjects that were not taken: their response has too many in this cluster.
+    pub refused: Vec<Subject>,
+}
+
+/// Between two tries to make room: looking through a full index is not free.
+const FORGET_AGAIN: Duration = Duration::from_secs(10);
 
 impl Correlation {
-    /// Files an alert under every subject it belongs to; answers those subjects.
+    /// Files an alert under every subject it belongs to. One that says nothing any more makes no
+    /// subject with labels.
     pub fn observe(
         &mut self,
         cluster: &ClusterName,
         responses: &BTreeMap<ResponseName, Arc<Response>>,
         alert: &Alert,
-    ) -> Vec<Subject> {
-        let mut touched = Vec::new();
+        now: Time,
+    ) -> Filed {
+        let mut filed = Filed::default();
         for response in responses.values() {
-            for (signal, matchers) in &response.signals {
-                if !matchers.iter().any(|matchers| matchers.matches(&alert.labels)) {
-                    continue;
-                }
-                let subject = subject(cluster, response, alert);
-                if !self.subjects.contains_key(&subject) && self.subjects.len() >= SUBJECTS_MAX {
-                    continue;
-                }
-                let signals = self.subjects.entry(subject.clone()).or_default();
-                signals.entry(signal.clone()).or_default().insert(alert.id);
-                if touched.last() != Some(&subject) {
-                    touched.push(subject);
-                }
+            let mut signals = response.signals_of(&alert.labels).peekable();
+            if signals.peek().is_none() {
+                continue;
             }
+            let subject = subject(cluster, response, alert);
+            if !self.subjects.contains_key(&subject) && is_bounded(&subject) {
+                if !speaks(alert, response, now) {
+                    continue;
+                }
+                let held = self.bounded.entry(pair(&subject)).or_default();
+                if *held >= SUBJECTS_MAX {
+                    filed.refused.push(subject);
+                    continue;
+                }
+                *held += 1;
+            }
+            let ids = self.subjects.entry(subject.clone()).or_default();
+            for signal in signals {
+                ids.entry(signal.to_owned()).or_default().insert(alert.id);
+            }
+            filed.touched.push(subject);
         }
-        touched
+        filed
     }
 
     /// The alerts of a subject by signal, those that still say something: firing (not silenced and
@@ -98,15 +120,43 @@ impl Correlation {
         response.signals.keys().map(signal).collect()
     }
 
-    /// Forgets alerts that are gone, and subjects without any.
-    pub fn forget(&mut self, alerts: &Alerts) {
-        self.subjects.retain(|_, signals| {
+    /// Forgets alerts that are gone, subjects without any, and subjects with labels whose alerts are
+    /// all resolved past the response's `memory`. A whole cluster is kept while its alerts are: they
+    /// tell why a repair of last week was made.
+    pub fn forget(
+        &mut self,
+        alerts: &Alerts,
+        responses: &BTreeMap<ResponseName, Arc<Response>>,
+        now: Time,
+    ) {
+        self.forgot_at = Some(now);
+        self.bounded.clear();
+        self.subjects.retain(|subject, signals| {
             signals.retain(|_, ids| {
                 ids.retain(|id| alerts.get(*id).is_some());
                 !ids.is_empty()
             });
-            !signals.is_empty()
+            if !is_bounded(subject) {
+                return !signals.is_empty();
+            }
+            let response = responses.get(&subject.response);
+            let mut filed = signals.values().flatten().filter_map(|id| alerts.get(*id));
+            let keeps = response.is_some_and(|response| filed.any(|a| speaks(a, response, now)));
+            if keeps {
+                *self.bounded.entry(pair(subject)).or_default() += 1;
+            }
+            keeps
         });
+    }
+
+    /// Whether it is worth looking for room again.
+    pub fn is_forget_due(&self, now: Time) -> bool {
+        self.forgot_at.is_none_or(|at| now.since(at) >= FORGET_AGAIN)
+    }
+
+    /// How many subjects with labels a response has in a cluster.
+    pub fn bounded(&self, pair: &Pair) -> usize {
+        self.bounded.get(pair).copied().unwrap_or_default()
     }
 
     /// Every subject that has alerts.
@@ -124,6 +174,12 @@ impl Correlation {
             .copied()
             .collect()
     }
+}
+
+/// Whether an alert is one that `signals` may still count. One that fires without a repeat is: the
+/// next repeat changes nothing of it, and would not file it again.
+fn speaks(alert: &Alert, response: &Response, now: Time) -> bool {
+    alert.firing || now.since(alert.changed_at) < response.memory
 }
 
 fn subject(cluster: &ClusterName, response: &Response, alert: &Alert) -> Subject {
@@ -200,3 +256,6 @@ impl Signal {
         Value::map(fields)
     }
 }
+
+#[cfg(test)]
+mod tests;

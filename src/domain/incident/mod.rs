@@ -4,6 +4,7 @@
 //! streak of samples, so that a restart of the responder is a gap like any other. Alerts open an
 //! incident; only samples of the verdict confirm or close it.
 
+pub mod bounds;
 pub mod correlation;
 pub mod grace;
 

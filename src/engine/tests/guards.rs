@@ -2,7 +2,7 @@
 
 use super::bed::{Bed, QUORUM, Setup, said, shipped, three};
 use crate::{
-    domain::{inventory::Mode, record::WatchKind, run::event::Outcome},
+    domain::{action::ErrorKind, inventory::Mode, record::WatchKind, run::event::Outcome},
     engine::commands::Command,
     targets::fake::State,
 };
@@ -177,6 +177,20 @@ async fn the_proof_is_repeated_after_ten_minutes() {
     bed.pass(120).await;
     assert_eq!(watches(&bed).await, [WatchKind::Zombies]);
     assert!(bed.known(|state| state.findings.is_empty()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proof_that_cannot_be_repeated_is_shown_at_scrape() {
+    let patient = three().fail_from("etcd.compare", 2, ErrorKind::Tool);
+    let bed = Bed::start(patient, Mode::Auto, 3).await;
+    bed.pass(30).await;
+    let findings = async |bed: &Bed| bed.handle.read(|s| s.scrape(0).watch_findings).await.unwrap();
+    let expected = |proofs| [("c1".into(), "proof", proofs), ("c1".into(), "zombies", 0)];
+    assert_eq!(findings(&bed).await, expected(0));
+    bed.lose_majority().await;
+    assert_eq!(outcome(&bed).await, Some(Outcome::Succeeded));
+    bed.pass(1300).await;
+    assert_eq!(findings(&bed).await, expected(1));
 }
 
 /// A playbook that cannot be fixed to the cluster is as good as none, and that is counted.

@@ -1,6 +1,7 @@
 //! The engine on modelled targets, a memory store and a paused clock.
 
 mod bed;
+mod crowd;
 mod durable;
 mod gate;
 mod golden;

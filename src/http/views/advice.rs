@@ -4,11 +4,18 @@ use super::{DecisionView, RunView, StepView, WhyView};
 
 /// The chain in one sentence.
 pub fn summary(view: &WhyView) -> String {
-    if let Some(loss) = view.losses.iter().find(|loss| loss.state == "possible") {
-        return format!("recovered, and up to {} revisions may be lost", bound(loss.upper));
+    let loss = view.losses.iter().find(|loss| loss.state == "possible");
+    let missing = loss.map(|loss| format!("up to {} revisions may be lost", bound(loss.upper)));
+    let unfinished = view.runs.iter().rev().find(|run| run.finished_at.is_none());
+    if let Some(run) = unfinished.or(view.runs.last()) {
+        return match missing {
+            Some(missing) if run.state == "succeeded" => format!("recovered, and {missing}"),
+            Some(missing) => format!("{}; {missing}", of_run(run)),
+            None => of_run(run),
+        };
     }
-    if let Some(run) = view.runs.last() {
-        return of_run(run);
+    if let Some(missing) = missing {
+        return format!("recovered, and {missing}");
     }
     if let Some(incident) = &view.incident {
         if let Some(outcome) = &incident.outcome {
@@ -141,10 +148,34 @@ fn of_reason(view: &WhyView, decision: &DecisionView) -> Option<String> {
         "blind" => "make a control target reachable again from quorate's host".into(),
         "unknown" => format!("see which readings are missing: quorate clusters {name}"),
         "no_survivor" => "nobody holds the data: restore from a snapshot by hand".into(),
-        "attempts" => "see why the earlier runs failed: quorate runs".into(),
         "capability" | "version" => "put right what is missing; it is looked at again".into(),
         "own_store" => "move quorate's store off this cluster's hosts".into(),
         "conflict" => format!("wait for the run under way: {}", run_of(cluster.run)),
+        reason => {
+            let response = view.response.as_ref().map_or("the response", |r| r.name.as_str());
+            return of_limit(reason, name.as_str(), response);
+        }
+    };
+    Some(text)
+}
+
+/// Which key moves a limit that holds a repair back.
+fn of_limit(reason: &str, cluster: &str, response: &str) -> Option<String> {
+    let text = match reason {
+        "loss_budget" => format!(
+            "so that a person is asked and shown the loss: set `mode: propose` of {cluster} in \
+             quorate.yaml; to let more be lost unasked: raise its `loss_budget.revisions`; then restart \
+             quorate, which takes either in"
+        ),
+        "daily_limit" => format!(
+            "wait; or, so that a person is asked at once: set `mode: propose` of {cluster} in \
+             quorate.yaml and restart quorate, which takes it in"
+        ),
+        "attempts" => format!(
+            "see why the earlier runs failed (quorate runs) and put that right; then wait until the \
+             oldest is out of the window, or raise `guards.attempts` of {response} in its rules file \
+             and restart quorate, which takes it in"
+        ),
         _ => return None,
     };
     Some(text)
@@ -152,4 +183,25 @@ fn of_reason(view: &WhyView, decision: &DecisionView) -> Option<String> {
 
 fn run_of(run: Option<crate::domain::id::RunId>) -> String {
     run.map_or("quorate runs".into(), |run| format!("quorate runs {run}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_limit;
+
+    #[test]
+    fn every_limit_names_the_key_that_moves_it_and_what_takes_it_in() {
+        let keys = [
+            ("loss_budget", &["`mode: propose` of c1", "`loss_budget.revisions`"][..]),
+            ("daily_limit", &["`mode: propose` of c1"]),
+            ("attempts", &["`guards.attempts` of etcd-quorum-lost"]),
+        ];
+        for (reason, keys) in keys {
+            let text = of_limit(reason, "c1", "etcd-quorum-lost").unwrap();
+            for word in keys.iter().chain(&["restart quorate"]) {
+                assert!(text.contains(word), "{reason} does not name {word}: {text}");
+            }
+        }
+        assert_eq!(of_limit("grace", "c1", "etcd-quorum-lost"), None);
+    }
 }

@@ -184,6 +184,10 @@ impl WhyView {
         let ids = state.correlation.alerts_of(&incident.subject);
         let alerts = ids.iter().filter_map(|id| state.alerts.get(*id));
         let mut alerts: Vec<&Alert> = alerts.collect();
+        if alerts.is_empty() {
+            // a subject with labels that is over is not indexed; the alert that opened it is kept
+            alerts.extend(state.alerts.find(&incident.alert));
+        }
         alerts.sort_by_key(|alert| (!alert.firing, alert.starts_at));
         view.alerts_total = alerts.len();
         alerts.truncate(ALERTS_MAX);

@@ -61,6 +61,8 @@ pub const VERDICTS: &[(&str, &[&str])] = &[
 ];
 /// Bounds of a loss.
 pub const BOUNDS: &[&str] = &["lower", "upper"];
+/// Look-outs that outlive a run.
+pub const WATCHES: &[&str] = &["proof", "zombies"];
 /// States of a run.
 pub const RUN_STATES: &[&str] = &[
     "planned",

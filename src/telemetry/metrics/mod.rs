@@ -120,6 +120,8 @@ impl Metrics {
             }
             drop(events.incident_duration_seconds.get_or_create(&labels!(response: response)));
             for cluster in clusters {
+                let labels = labels!(cluster: cluster, response: response);
+                drop(events.subjects_refused.get_or_create(&labels));
                 for kind in BACKOFFS {
                     let labels = labels!(cluster: cluster, response: response, kind: *kind);
                     drop(events.backoff_skips.get_or_create(&labels));
@@ -151,9 +153,15 @@ impl Metrics {
         self.events.alerts_deduplicated.inc_by(count);
     }
 
-    /// Counts alerts that no response is about.
+    /// Counts alerts that match no cluster, or several.
     pub fn alerts_unmatched(&self, count: u64) {
         self.events.alerts_unmatched.inc_by(count);
+    }
+
+    /// Counts an alert whose subject was not taken, or opened no incident, for there are too many.
+    pub fn subject_refused(&self, cluster: &ClusterName, response: &ResponseName) {
+        let labels = labels!(cluster: cluster, response: response);
+        self.events.subjects_refused.get_or_create(&labels).inc();
     }
 
     /// Counts alerts that could not be read.
@@ -244,7 +252,8 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut page = String::with_capacity(64 << 10);
         text::encode(&mut page, &self.registry).expect("writing to a string cannot fail");
-        page
+        // the encoder writes `inf`; line ends within label values are escaped, so this is a value
+        if page.contains(" inf\n") { page.replace(" inf\n", " +Inf\n") } else { page }
     }
 
     /// Series of closed lists exist before anything happens.

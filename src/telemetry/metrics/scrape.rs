@@ -17,7 +17,7 @@ use crate::{
     },
     telemetry::metrics::{
         labels,
-        lists::{ATTEMPT_OUTCOMES, BOUNDS, PHASES, RUN_STATES, VERDICTS},
+        lists::{ATTEMPT_OUTCOMES, BOUNDS, PHASES, RUN_STATES, VERDICTS, WATCHES},
         table::{Labels, Scraped, Series},
     },
 };
@@ -35,10 +35,12 @@ pub struct Scrape {
     pub backoff_until: Vec<(ClusterName, ResponseName, Time)>,
     /// Clusters with a loss that nobody has acknowledged.
     pub data_loss_possible: Vec<ClusterName>,
-    /// Revisions of such losses, by bound (`lower`, `upper`).
-    pub data_loss_revisions: Vec<(ClusterName, &'static str, u64)>,
+    /// Revisions of such losses, by bound (`lower`, `upper`); `None` is unknown, printed as `+Inf`.
+    pub data_loss_revisions: Vec<(ClusterName, &'static str, Option<u64>)>,
     /// Losses that were ever recorded.
     pub data_loss_events: Vec<(ClusterName, u64)>,
+    /// What look-outs found that is not well, by kind (`proof`, `zombies`).
+    pub watch_findings: Vec<(ClusterName, &'static str, u64)>,
     /// The verdict that holds, by cluster and subject (`etcd`, `api`).
     pub cluster_verdict: Vec<(ClusterName, &'static str, &'static str)>,
     /// Stored runs by state.
@@ -106,6 +108,9 @@ fn zeros(to: &mut Scraped, declared: &Declared) {
         for bound in BOUNDS {
             zero(&mut to.data_loss_revisions, labels!(cluster: cluster, bound: *bound));
         }
+        for kind in WATCHES {
+            zero(&mut to.watch_findings, labels!(cluster: cluster, kind: *kind));
+        }
         for (subject, verdicts) in VERDICTS {
             for verdict in *verdicts {
                 let labels = labels!(cluster: cluster, subject: *subject, verdict: *verdict);
@@ -148,10 +153,13 @@ fn fill(to: &mut Scraped, from: Scrape) {
     }
     for (cluster, bound, revisions) in from.data_loss_revisions {
         let labels = labels!(cluster: cluster, bound: bound);
-        to.data_loss_revisions.insert(labels, number(revisions));
+        to.data_loss_revisions.insert(labels, revisions.map_or(f64::INFINITY, number));
     }
     for (cluster, count) in from.data_loss_events {
         to.data_loss_events.insert(labels!(cluster: cluster), number(count));
+    }
+    for (cluster, kind, count) in from.watch_findings {
+        to.watch_findings.insert(labels!(cluster: cluster, kind: kind), number(count));
     }
     for (cluster, subject, verdict) in from.cluster_verdict {
         let labels = labels!(cluster: cluster, subject: subject, verdict: verdict);

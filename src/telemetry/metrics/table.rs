@@ -158,12 +158,14 @@ events! {
     alerts_received: counters;
     /// Alerts that came in again and changed nothing
     alerts_deduplicated: counter;
-    /// Alerts that came in and that no response is about
+    /// Alerts that came in and match no cluster, or several
     alerts_unmatched: counter;
     /// Alerts that came in and could not be read
     alerts_invalid: counter;
     /// Alerts that the sender left out because the group was too large
     alerts_truncated: counter;
+    /// Alerts left aside, or without incident, because their response has too many subjects there
+    subjects_refused: counters;
     /// Incidents that ended, by how
     incidents_closed: counters;
     /// Seconds from the opening of an incident to its end
@@ -201,10 +203,12 @@ scraped! {
     repair_backoff_until_timestamp_seconds: gauge;
     /// Whether data may have been lost and nobody has acknowledged it yet
     data_loss_possible: gauge;
-    /// Revisions that may have been lost in losses that nobody has acknowledged, as bounds
+    /// Revisions that may have been lost in losses that nobody has acknowledged, as bounds; an unknown one is +Inf
     data_loss_revisions: gauge;
     /// Losses that were recorded, acknowledged or not; never reset
     data_loss_events: counter;
+    /// What look-outs after a rebuild found that is not well: members that differ, old members that are back
+    watch_findings: gauge;
     /// What the last evidence says: 1 for the verdict that holds
     cluster_verdict: gauge;
     /// Runs that are stored, by state

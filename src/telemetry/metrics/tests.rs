@@ -58,8 +58,10 @@ fn declared_series_exist_at_zero() {
     let of = r#"{cluster="prod",response="etcd-quorum-lost""#;
     check(&page, &format!("quorate_repair_skips_total{of},reason=\"no_survivor\"}} 0"));
     check(&page, &format!("quorate_backoff_skips_total{of},kind=\"tolerance\"}} 0"));
+    check(&page, &format!("quorate_subjects_refused_total{of}}} 0"));
     check(&page, &format!("quorate_grace_remaining_seconds{of}}} 0.0"));
     check(&page, r#"quorate_data_loss_revisions{cluster="prod",bound="upper"} 0.0"#);
+    check(&page, r#"quorate_watch_findings{cluster="prod",kind="zombies"} 0.0"#);
     check(&page, r#"quorate_cluster_verdict{cluster="prod",subject="api",verdict="down"} 0.0"#);
     let attempts = r#"{cluster="prod",playbook="etcd-rebuild-hosts",outcome="parked"}"#;
     check(&page, &format!("quorate_repair_attempts_total{attempts} 0.0"));
@@ -85,6 +87,19 @@ fn attempts_are_what_the_ledger_says() {
     }));
     let labels = r#"{cluster="prod",playbook="etcd-rebuild-hosts",outcome="succeeded"}"#;
     check(&metrics.render(), &format!("quorate_repair_attempts_total{labels} 7.0"));
+}
+
+#[test]
+fn a_loss_without_an_upper_bound_is_endless_and_not_0() {
+    let metrics = metrics();
+    metrics.set_scrape(Box::new(|| Scrape {
+        data_loss_possible: vec![prod()],
+        data_loss_revisions: vec![(prod(), "lower", Some(0)), (prod(), "upper", None)],
+        ..Scrape::default()
+    }));
+    let page = metrics.render();
+    check(&page, r#"quorate_data_loss_revisions{cluster="prod",bound="lower"} 0.0"#);
+    check(&page, r#"quorate_data_loss_revisions{cluster="prod",bound="upper"} +Inf"#);
 }
 
 #[test]
@@ -148,6 +163,7 @@ fn everything_happens(metrics: &Metrics) {
     metrics.alerts_received("firing", 2);
     metrics.alerts_deduplicated(1);
     metrics.alerts_unmatched(1);
+    metrics.subject_refused(&prod(), &lost());
     metrics.alerts_invalid(1);
     metrics.alerts_truncated(1);
     metrics.incident_closed(&lost(), "recovered", second);
@@ -160,5 +176,9 @@ fn everything_happens(metrics: &Metrics) {
     metrics.decision(second);
     metrics.store_append(second);
     metrics.config_loaded(Some(Time(1_700_000_000_123)));
-    metrics.set_scrape(Box::new(|| Scrape { last_alert: Some(Time(1)), ..Scrape::default() }));
+    metrics.set_scrape(Box::new(|| Scrape {
+        last_alert: Some(Time(1)),
+        data_loss_revisions: vec![(prod(), "upper", None)],
+        ..Scrape::default()
+    }));
 }
