@@ -14,8 +14,8 @@ use crate::{
     harness::{Etcd, GENEROUS, Layout, Quorate, Tools, eventually},
     story::{
         alert, assert_intact, assert_left_alone, assert_rebuilt, attempts, automatic,
-        await_reached, await_reason, await_run, await_seen, cli, holding, incidents, own_revision,
-        pids, runs, script, step,
+        await_reached, await_reason, await_run, await_seen, cli, failing, holding, incidents,
+        own_revision, pids, runs, script, step,
     },
 };
 
@@ -168,12 +168,7 @@ fn a_restored_member_that_does_not_start_parks_the_run_and_it_goes_on_when_that_
     let revision = etcd.put_many("m1", "k", 50);
     let setup = automatic(&etcd);
     let broken = setup.dir().join("broken");
-    let body = format!(
-        "if [ \"$4\" = m1 ] && [ -e '{}' ]; then echo 'port 2380 is taken' >&2; exit 1; fi\n\
-         exec \"$@\"",
-        broken.display()
-    );
-    let gate = script(setup.dir(), "start", &body);
+    let gate = failing(setup.dir(), "start", "m1", &broken, "port 2380 is taken");
     let argv = json!([gate, Etcd::service_script(), etcd.dir(), "start", "${member}"]);
     fs::write(&broken, "").unwrap();
     let quorate = setup.set("/clusters/0/etcd/service/command/start", argv).start();
@@ -197,12 +192,7 @@ fn a_member_that_does_not_start_parks_the_run_and_it_goes_on_when_that_is_mended
     let revision = etcd.put_many("m1", "k", 100);
     let setup = automatic(&etcd);
     let broken = setup.dir().join("broken");
-    let body = format!(
-        "if [ \"$4\" = m3 ] && [ -e '{}' ]; then echo 'the disk of m3 is read-only' >&2; exit 1; fi\n\
-         exec \"$@\"",
-        broken.display()
-    );
-    let gate = script(setup.dir(), "start", &body);
+    let gate = failing(setup.dir(), "start", "m3", &broken, "the disk of m3 is read-only");
     let argv = json!([gate, Etcd::service_script(), etcd.dir(), "start", "${member}"]);
     fs::write(&broken, "").unwrap();
     let quorate = setup.set("/clusters/0/etcd/service/command/start", argv).start();

@@ -9,7 +9,7 @@ use crate::{
     story::{
         CLUSTER, alert, assert_new_cluster, assert_rebuilt, attempts, attest, automatic,
         await_closed, await_member_at, await_reason, await_revision, await_run, await_seen, cli,
-        identities, output, runs, script, steps,
+        failing, identities, output, runs, script, steps,
     },
 };
 
@@ -159,12 +159,7 @@ fn a_member_whose_host_does_not_answer_is_left_out_and_reported() {
     let revision = etcd.put_many("m1", "k", 100);
     let setup = automatic(&etcd);
     let down = setup.dir().join("down");
-    let body = format!(
-        "if [ \"$4\" = m3 ] && [ -e '{}' ]; then echo 'no route to host' >&2; exit 255; fi\n\
-         exec \"$@\"",
-        down.display()
-    );
-    let status = script(setup.dir(), "status", &body);
+    let status = failing(setup.dir(), "status", "m3", &down, "no route to host");
     let argv = json!([status, Etcd::service_script(), etcd.dir(), "status", "${member}"]);
     let quorate = setup.set("/clusters/0/etcd/service/command/status", argv).start();
     await_seen(&quorate, revision);

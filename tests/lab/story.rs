@@ -315,6 +315,16 @@ pub(crate) fn assert_intact(etcd: &Etcd, name: &str, revision: i64, keys: i64) {
     assert_eq!(etcd.count_keys(name, "k"), Some(keys), "keys on {name}");
 }
 
+/// A program that stands before the service script: while `broken` exists it fails for this member,
+/// saying `why`.
+pub(crate) fn failing(dir: &Path, verb: &str, member: &str, broken: &Path, why: &str) -> PathBuf {
+    let body = format!(
+        "if [ \"$4\" = {member} ] && [ -e '{}' ]; then echo '{why}' >&2; exit 1; fi\nexec \"$@\"",
+        broken.display()
+    );
+    script(dir, verb, &body)
+}
+
 /// A program that stands before another one: while `hold` exists it waits where `when` holds (a
 /// shell condition on the arguments) and says so by making `hold.reached`.
 pub(crate) fn holding(dir: &Path, name: &str, hold: &Path, when: &str) -> PathBuf {
