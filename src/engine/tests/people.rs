@@ -318,3 +318,30 @@ async fn a_member_that_joined_after_all_is_left_alone_when_the_run_is_resumed() 
     assert_eq!((bed.patient.voters().len(), changes(&bed)), (3, before));
     assert!(!bed.patient.residue("m2"));
 }
+
+/// Both hosts answer nothing and a person says that they will not come back: the one member that is
+/// left leads itself, and each of the others is reported.
+/// Rows: E5, E20.
+#[tokio::test(start_paused = true)]
+async fn one_member_is_rebuilt_alone_where_no_other_host_answers() {
+    let bed = Bed::start(three(), Mode::Auto, 9).await;
+    bed.pass(30).await;
+    for member in ["m2", "m3"] {
+        bed.patient.set(member, State::Unreachable);
+    }
+    bed.alert(QUORUM, &[], true).await;
+    bed.pass(11).await;
+    for member in ["m2", "m3"] {
+        bed.attest(member, 36_000).await.unwrap();
+    }
+    let run = bed.until_rest(900).await;
+    bed.show().await;
+    assert_eq!(outcome(&run), Some(Outcome::Succeeded));
+    assert_eq!(bed.patient.voters(), ["m1".into()]);
+    let noted = |member: &str| {
+        let note = run.steps.get(&format!("left_out[{member}].report"));
+        note.and_then(|row| row.output()?.get("note")?.as_str().map(str::to_owned))
+    };
+    assert!(noted("m2").is_some_and(|note| note.contains("h-m2")), "{:?}", noted("m2"));
+    assert!(noted("m3").is_some());
+}
