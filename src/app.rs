@@ -18,10 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{Config, Token as TokenFile},
     domain::{
-        action::Catalogue,
-        id::{ClusterName, PlaybookName, ResponseName},
+        base::id::{ClusterName, PlaybookName, ResponseName},
         inventory::Cluster,
-        rules::Rules,
+        rules::{Rules, action::Catalogue},
     },
     engine::{Engine, Handle, Settings, clock::Clock},
     http::{

@@ -2,7 +2,7 @@
 
 use super::out::table;
 use crate::{
-    domain::time::Time,
+    domain::base::time::Time,
     http::views::{AlertView, ClusterView, IncidentView, LossView, RunView},
 };
 

@@ -9,7 +9,7 @@ use super::{
     render::diagnostics::{Format, diagnostics, summary},
 };
 use crate::{
-    app, config, domain::diagnostic::Severity, targets::catalogue::catalogue, telemetry::log,
+    app, config, domain::rules::diagnostic::Severity, targets::catalogue::catalogue, telemetry::log,
 };
 
 /// Runs the responder until it is told to stop.

@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{field::real, load, rules_files};
-use crate::domain::{
+use crate::domain::rules::{
+    self,
     action::Catalogue,
     diagnostic::{Diagnostic, Severity},
-    rules,
     yaml::documents,
 };
 

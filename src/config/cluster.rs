@@ -7,14 +7,16 @@ use super::{
     field::{Folder, host_of, name, unsigned, url},
 };
 use crate::domain::{
-    codes,
-    id::{ClusterName, HostName},
+    alert::labels::Matchers,
+    base::id::{ClusterName, HostName},
     inventory::{Cluster, Endpoint, Host, Mode},
-    labels::Matchers,
-    response::parse::matchers,
-    yaml::{
-        Node,
-        read::{Fields, Names, Sink, text, word},
+    rules::{
+        codes,
+        response::parse::matchers,
+        yaml::{
+            Node,
+            read::{Fields, Names, Sink, text, word},
+        },
     },
 };
 

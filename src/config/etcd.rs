@@ -10,13 +10,15 @@ use super::{
     field::{Folder, explicit_port, factor, filled, host_path, name, ports, real, url},
 };
 use crate::domain::{
-    codes,
-    id::{HostName, MemberName},
+    base::id::{HostName, MemberName},
     inventory::{Auth, Backups, Etcd, Host, Member, Service, Tls, Tools},
-    vocabulary::LAYOUTS,
-    yaml::{
-        Node,
-        read::{Fields, Sink, count, head, list, suggest, text, word},
+    rules::{
+        codes,
+        vocabulary::LAYOUTS,
+        yaml::{
+            Node,
+            read::{Fields, Sink, count, head, list, suggest, text, word},
+        },
     },
 };
 

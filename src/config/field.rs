@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::domain::{
+use crate::domain::rules::{
     codes,
     yaml::{
         Node,

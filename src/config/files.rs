@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::{codes, diagnostic::Diagnostic};
+use crate::domain::rules::{codes, diagnostic::Diagnostic};
 
 /// Reads the `*.yaml` and `*.yml` files of folders (one level and below) and single files, by name.
 ///

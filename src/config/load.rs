@@ -7,7 +7,7 @@ use super::{
     cluster::{self, Shared},
     field::{Folder, plain, size, target},
 };
-use crate::domain::{
+use crate::domain::rules::{
     codes,
     diagnostic::Diagnostic,
     response::Role,

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::{inventory::Cluster, response::Role};
+use crate::domain::{inventory::Cluster, rules::response::Role};
 
 mod check;
 mod cluster;

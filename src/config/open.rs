@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use super::{Checked, Config, files, load, rules_files};
-use crate::domain::{
-    action::Catalogue,
-    rules::{self, Rules, has_errors},
-};
+use crate::domain::rules::{self, Rules, action::Catalogue, has_errors};
 
 /// Configuration and rules that were read together.
 #[derive(Debug)]

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    id::{ClusterName, HostName, MemberName},
-    labels::Matchers,
+    alert::labels::Matchers,
+    base::id::{ClusterName, HostName, MemberName},
 };
 
 /// How irreversible steps are dispatched.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::domain::time::Time;
+use crate::domain::base::time::Time;
 
 /// Epoch plus what has passed since.
 #[derive(Clone, Copy, Debug)]

@@ -7,14 +7,17 @@ use std::time::Duration;
 use super::{Engine, guards};
 use crate::{
     domain::{
-        action::{ErrorKind, Failure},
-        evidence::Attestation,
-        id::{ClusterName, LossId, MemberName, RunId},
-        playbook::{model::Playbook, plan::Plan},
-        record::{Acknowledged, Attested, Paused, Record, Said},
+        base::id::{ClusterName, LossId, MemberName, RunId},
+        etcd::evidence::Attestation,
+        journal::record::{Acknowledged, Attested, Paused, Record, Said},
+        rules::{
+            action::{ErrorKind, Failure},
+            playbook::model::Playbook,
+        },
         run::{
+            apply::Run,
             event::{Outcome, RunEvent, RunRecord},
-            state::Run,
+            plan::Plan,
         },
     },
     store::StoreError,
@@ -289,7 +292,7 @@ pub struct Preview {
     /// Its playbook.
     pub playbook: Playbook,
     /// What the guards say.
-    pub decision: crate::domain::decision::Decision,
+    pub decision: crate::domain::incident::decision::Decision,
     /// What was last seen.
     pub look: Option<std::sync::Arc<super::state::Look>>,
     /// Every command, in order; what depends on an earlier output is shown as `<…>`.
@@ -301,7 +304,7 @@ pub fn preview(
     state: &super::state::State,
     playbook: &str,
     cluster: &ClusterName,
-    params: std::collections::BTreeMap<String, crate::domain::expr::Value>,
+    params: std::collections::BTreeMap<String, crate::domain::rules::expr::Value>,
 ) -> Result<Preview, CommandError> {
     let watched = state.clusters.get(cluster);
     let watched = watched.ok_or_else(|| CommandError::NotFound(format!("cluster {cluster}")))?;

@@ -14,16 +14,20 @@ use super::{
     variables::{missing, response_roots},
 };
 use crate::domain::{
-    action::{ErrorKind, Failure},
-    expr::Value,
-    id::{ClusterName, IncidentId, RunId},
+    base::id::{ClusterName, IncidentId, RunId},
+    etcd::verdict::Quorum,
     incident::IncidentEvent,
-    playbook::plan::Plan,
-    record::Record,
-    response::{Response, Rung},
-    run::event::{Outcome, RunEvent, RunRecord},
-    verdict::Quorum,
-    world::Roots,
+    journal::record::Record,
+    rules::{
+        action::{ErrorKind, Failure},
+        bindings::Roots,
+        expr::Value,
+        response::{Response, Rung},
+    },
+    run::{
+        event::{Outcome, RunEvent, RunRecord},
+        plan::Plan,
+    },
 };
 
 /// Before a runner that broke off is replaced, so that a bug does not spin.

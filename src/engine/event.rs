@@ -13,9 +13,11 @@ use super::{
 use crate::{
     domain::{
         alert::Incoming,
-        id::{ClusterName, RunId},
-        record::{Record, Watch},
-        time::Time,
+        base::{
+            id::{ClusterName, RunId},
+            time::Time,
+        },
+        journal::record::{Record, Watch},
     },
     store::StoreError,
     targets::AlertState,

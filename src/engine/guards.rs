@@ -12,17 +12,25 @@ use super::{
     variables::{missing, response_roots},
 };
 use crate::domain::{
-    decision::{self, Action, Decision, Destruction, Facts, GraceFacts, Reason},
-    evidence::{DataState, Permanence},
-    id::{ClusterName, IncidentId, ResponseName, RunId},
-    incident::Incident,
+    base::{
+        id::{ClusterName, IncidentId, ResponseName, RunId},
+        time::Time,
+    },
+    etcd::{
+        evidence::{DataState, Permanence},
+        verdict::{MemberState, Quorum},
+    },
+    incident::{
+        Incident,
+        decision::{self, Action, Decision, Destruction, Facts, GraceFacts, Reason},
+        ledger::Ledger,
+    },
     inventory::Mode,
-    ledger::Ledger,
-    playbook::model::{Destroys, Playbook},
-    response::{Response, Rung},
-    time::Time,
-    verdict::{MemberState, Quorum},
-    world::Roots,
+    rules::{
+        bindings::Roots,
+        playbook::model::{Destroys, Playbook},
+        response::{Response, Rung},
+    },
 };
 
 /// The window of the daily limit.

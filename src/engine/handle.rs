@@ -10,8 +10,8 @@ use super::{
 };
 use crate::domain::{
     alert::Incoming,
-    id::{ClusterName, RunId},
-    record::Record,
+    base::id::{ClusterName, RunId},
+    journal::record::Record,
 };
 
 /// Events that may wait for the loop: more than all webhook connections and runners together can

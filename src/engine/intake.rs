@@ -10,14 +10,13 @@ use super::Engine;
 use crate::{
     domain::{
         alert::{Alert, Incoming, Seen},
-        id::ClusterName,
+        base::{id::ClusterName, time::Time},
         incident::{
             bounds::{Pair, SUBJECTS_MAX},
             correlation::{Owner, owner},
+            ledger::Subject,
         },
         inventory::Cluster,
-        ledger::Subject,
-        time::Time,
     },
     store::{AlertRow, Batch, Pending},
     targets::AlertState,

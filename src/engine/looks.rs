@@ -16,12 +16,13 @@ use super::{
 };
 use crate::{
     domain::{
-        evidence::{Evidence, Held, Observed},
-        id::ClusterName,
-        reading::{Cause, Reading, Vantage},
-        run::state::Run,
-        time::Time,
-        verdict::{self, Judgement, Quorum},
+        base::{id::ClusterName, time::Time},
+        etcd::{
+            evidence::{Evidence, Held, Observed},
+            reading::{Cause, Reading, Vantage},
+            verdict::{self, Judgement, Quorum},
+        },
+        run::apply::Run,
     },
     store::{Batch, ObservedRow},
     targets::{Depth, Toolset},

@@ -43,19 +43,22 @@ use self::{
 pub use self::{handle::Handle, intake::chain, recover::StartError, runner::evidence_lines};
 use crate::{
     domain::{
-        action::Catalogue,
-        id::{ClusterName, IncidentId, RunId},
-        incident::{IncidentEvent, bounds::Crowds},
-        inventory::Cluster,
-        ledger::{Attempt, Subject},
-        playbook::model::Destroys,
-        record::{self, AttemptRecord, Record, WatchKind},
-        rules::Rules,
-        run::{
-            event::{Outcome, RunEvent},
-            state::Run,
+        base::{
+            id::{ClusterName, IncidentId, RunId},
+            time::Time,
         },
-        time::Time,
+        incident::{
+            IncidentEvent,
+            bounds::Crowds,
+            ledger::{Attempt, Subject},
+        },
+        inventory::Cluster,
+        journal::record::{self, AttemptRecord, Record, WatchKind},
+        rules::{Rules, action::Catalogue, playbook::model::Destroys},
+        run::{
+            apply::Run,
+            event::{Outcome, RunEvent},
+        },
     },
     store::{Append, Batch, NewEntry, Store, StoreError, StreamName},
     targets::Patient,

@@ -10,13 +10,14 @@ use super::{
 use crate::{
     domain::{
         alert::{Alert, Alerts},
-        cluster::ClusterState,
-        evidence::Observed,
-        id::ClusterName,
+        base::{id::ClusterName, time::Time},
+        etcd::evidence::Observed,
         incident::correlation::Correlation,
         inventory::Cluster,
-        record::{DecodeError, Record},
-        time::Time,
+        journal::{
+            cluster::ClusterState,
+            record::{DecodeError, Record},
+        },
     },
     store::{AlertRow, Store, StoreError, StreamName},
     targets::Patient,

@@ -9,18 +9,20 @@ use super::{
     variables::{missing, response_roots},
 };
 use crate::domain::{
-    decision::{Action, Decision, Reason},
-    id::{ClusterName, IncidentId},
+    alert::labels::Labels,
+    base::{
+        id::{ClusterName, IncidentId},
+        time::Time,
+    },
+    etcd::verdict::Quorum,
     incident::{
         Closed, Incident, IncidentEvent, IncidentRecord, Standing,
         bounds::{INCIDENTS_MAX, is_bounded, pair},
+        decision::{Action, Decision, Reason},
+        ledger::Subject,
     },
-    labels::Labels,
-    ledger::Subject,
-    record::Record,
-    response::{Response, Rung},
-    time::Time,
-    verdict::Quorum,
+    journal::record::Record,
+    rules::response::{Response, Rung},
 };
 
 impl Engine {

@@ -2,7 +2,7 @@
 
 use super::{Engine, SWEEP_EVERY, chain};
 use crate::{
-    domain::{
+    domain::base::{
         id::{ClusterName, IncidentId, RunId},
         time::Time,
     },

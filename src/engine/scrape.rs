@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::state::State;
 use crate::{
-    domain::{loss::LossRecord, record::WatchKind, run::event::Outcome, time::Time},
+    domain::{
+        base::time::Time, etcd::loss::LossRecord, journal::record::WatchKind, run::event::Outcome,
+    },
     telemetry::metrics::Scrape,
 };
 
@@ -46,7 +48,7 @@ impl State {
         scrape
     }
 
-    fn scrape_losses(&self, name: &crate::domain::id::ClusterName, scrape: &mut Scrape) {
+    fn scrape_losses(&self, name: &crate::domain::base::id::ClusterName, scrape: &mut Scrape) {
         let Some(watched) = self.clusters.get(name) else { return };
         let losses = &watched.state.losses;
         if !losses.is_empty() {
@@ -62,7 +64,7 @@ impl State {
 
     fn scrape_ledgers(
         &self,
-        name: &crate::domain::id::ClusterName,
+        name: &crate::domain::base::id::ClusterName,
         now: Time,
         scrape: &mut Scrape,
     ) {
@@ -113,7 +115,7 @@ fn bounds<'a>(losses: impl Iterator<Item = &'a LossRecord>) -> Option<(u64, Opti
 #[cfg(test)]
 mod tests {
     use super::bounds;
-    use crate::domain::record::{Record, VERSION};
+    use crate::domain::journal::record::{Record, VERSION};
 
     #[test]
     fn an_unknown_upper_bound_makes_the_sum_unknown() {

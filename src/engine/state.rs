@@ -10,17 +10,20 @@ use super::{Settings, clock::Clock};
 use crate::{
     domain::{
         alert::Alerts,
-        cluster::ClusterState,
-        evidence::{Evidence, Held, Observed},
-        id::{ClusterName, EtcdId, IncidentId, PlaybookName, ResponseName, RunId},
+        base::{
+            id::{ClusterName, EtcdId, IncidentId, PlaybookName, ResponseName, RunId},
+            time::Time,
+        },
+        etcd::{
+            evidence::{Evidence, Held, Observed},
+            loss::Loss,
+            verdict::Judgement,
+        },
         incident::correlation::Correlation,
         inventory::Cluster,
-        loss::Loss,
-        playbook::{model::Playbook, plan::Plan},
-        record::Record,
-        response::Response,
-        time::Time,
-        verdict::Judgement,
+        journal::{cluster::ClusterState, record::Record},
+        rules::{playbook::model::Playbook, response::Response},
+        run::plan::Plan,
     },
     targets::{Patient, Toolset},
 };

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::state::{Look, Watched};
 use crate::domain::{
-    expr::{Stop, Value},
-    incident::correlation::Signal,
-    ledger::Subject,
-    time::Time,
-    world::{self, Roots},
+    base::time::Time,
+    incident::{correlation::Signal, ledger::Subject},
+    rules::{
+        bindings::{self, Roots},
+        expr::{Stop, Value},
+    },
 };
 
 /// The variables of a response's expressions.
@@ -23,12 +24,12 @@ pub(super) fn response_roots(
         subject.labels.iter().map(|(name, value)| (name.as_str(), Value::str(value.as_str())));
     let cluster = [("cluster", Value::str(subject.cluster.as_str()))];
     values.insert("subject".into(), Value::map(labels.chain(cluster)));
-    values.insert("cluster".into(), world::cluster_value(&watched.inventory));
+    values.insert("cluster".into(), bindings::cluster_value(&watched.inventory));
     let signals = signals.iter().map(|signal| (signal.name.as_str(), signal.value(now)));
     values.insert("signals".into(), Value::map(signals));
     let ledger = watched.state.ledgers.get(subject).cloned().unwrap_or_default();
     let open_loss = watched.state.open_loss().is_some();
-    values.insert("ledger".into(), world::ledger_value(&ledger, open_loss, now));
+    values.insert("ledger".into(), bindings::ledger_value(&ledger, open_loss, now));
     if let Some(look) = &watched.look {
         add_look(&mut values, look);
     }
@@ -37,9 +38,9 @@ pub(super) fn response_roots(
 
 /// Adds what a look shows: `etcd` and `hosts`.
 pub(super) fn add_look(values: &mut BTreeMap<String, Value>, look: &Look) {
-    let etcd = world::etcd_value(&look.judgement, look.survivor.as_deref(), look.loss.as_ref());
+    let etcd = bindings::etcd_value(&look.judgement, look.survivor.as_deref(), look.loss.as_ref());
     values.insert("etcd".into(), etcd);
-    values.insert("hosts".into(), world::hosts_value(&look.evidence));
+    values.insert("hosts".into(), bindings::hosts_value(&look.evidence));
 }
 
 /// What stopped an evaluation, for people.

@@ -5,12 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Engine, event::Event};
 use crate::domain::{
-    action::Call,
-    expr::Value,
-    id::ClusterName,
-    record::{Record, Watch, WatchKind, WatchReport},
-    run::state::Run,
-    time::Time,
+    base::{id::ClusterName, time::Time},
+    journal::record::{Record, Watch, WatchKind, WatchReport},
+    rules::{action::Call, expr::Value},
+    run::apply::Run,
 };
 
 /// When the proof is repeated.

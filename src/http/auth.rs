@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Door, error::Refusal};
-use crate::domain::response::Role;
+use crate::domain::rules::response::Role;
 
 /// A secret in a file; the file is read again when it changes.
 pub struct Secret {

@@ -11,7 +11,7 @@ use axum::{
 
 use super::views::{ErrorBody, ErrorView};
 use crate::{
-    domain::id::RunId,
+    domain::base::id::RunId,
     engine::{chain, commands::CommandError, handle::ObserveError},
 };
 

@@ -18,7 +18,7 @@ use super::{
     views::{AlertView, ClusterView, IncidentView, LossView, Page, RunView},
 };
 use crate::{
-    domain::id::{ClusterName, IncidentId, LossId, RunId},
+    domain::base::id::{ClusterName, IncidentId, LossId, RunId},
     engine::state::State as Engine,
 };
 

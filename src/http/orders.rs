@@ -23,10 +23,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{API_BODY_MAX, Door, auth::Caller, error::Refusal, views::Done};
 use crate::{
     domain::{
-        id::{ClusterName, LossId, MemberName, RunId},
-        record::Said,
-        response::Role,
-        time::parse_duration,
+        base::{
+            id::{ClusterName, LossId, MemberName, RunId},
+            time::parse_duration,
+        },
+        journal::record::Said,
+        rules::response::Role,
     },
     engine::{commands::Command, state::State as Engine},
 };

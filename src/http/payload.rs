@@ -12,7 +12,10 @@ use serde::{
 };
 
 use super::error::Refusal;
-use crate::domain::{alert::Incoming, labels::Labels, time::Time};
+use crate::domain::{
+    alert::{Incoming, labels::Labels},
+    base::time::Time,
+};
 
 /// Alerts in one body. Alertmanager groups of that size are a broken `group_by`; 10 MiB hold a few
 /// more than this.

@@ -9,7 +9,7 @@ use serde_json::Value as Json_;
 
 use super::{Door, auth::Caller, error::Refusal, orders::Order, views::PlanView};
 use crate::{
-    domain::{expr::Value, id::ClusterName},
+    domain::{base::id::ClusterName, rules::expr::Value},
     engine::{commands, state::State as Engine},
 };
 

@@ -6,13 +6,11 @@ use std::{future::Future, sync::Arc};
 
 use futures::{FutureExt, future::join_all};
 
-use crate::{
-    domain::time::Time,
-    store::{
-        AlertRow, Append, Batch, Entry, NewEntry, ObservedRow, Pending, Store, StoreError,
-        StreamName, memory, open_embedded_bounded,
-    },
+use super::{
+    AlertRow, Append, Batch, Entry, NewEntry, ObservedRow, Pending, Store, StoreError, StreamName,
+    memory, open_embedded_bounded,
 };
+use crate::domain::base::time::Time;
 
 type Break = Box<dyn Fn(&dyn Store) -> Pending>;
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::PathBuf, sync::Arc};
 
-use crate::store::StreamName;
+use super::StreamName;
 
 /// What lies under a failure: an I/O or `SQLite` error, shared by all batches that it took down.
 pub type Cause = Arc<dyn Error + Send + Sync>;

@@ -15,13 +15,11 @@ use std::{
 use futures::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::oneshot;
 
-use crate::{
-    domain::id::ClusterName,
-    store::{
-        AlertRow, Append, Batch, Cause, Committed, Entry, ObservedRow, Pending, QUEUED_MAX, Store,
-        StoreError, StreamHead, StreamName,
-    },
+use super::{
+    AlertRow, Append, Batch, Cause, Committed, Entry, ObservedRow, Pending, QUEUED_MAX, Store,
+    StoreError, StreamHead, StreamName,
 };
+use crate::domain::base::id::ClusterName;
 
 /// A store in memory. Clones of its `Arc` are the same store; [`MemoryStore::restart`] opens it anew.
 #[derive(Debug)]

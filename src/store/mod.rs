@@ -25,7 +25,7 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::domain::{id::ClusterName, time::Time};
+use crate::domain::base::{id::ClusterName, time::Time};
 
 #[doc(hidden)]
 pub use self::embedded::open_embedded_bounded;

@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::{AlertState, http::get_api};
 use crate::domain::{
-    action::{ErrorKind, Failure},
+    alert::labels::Labels,
+    base::time::Time,
     inventory::Endpoint,
-    labels::Labels,
-    time::Time,
+    rules::action::{ErrorKind, Failure},
 };
 
 #[derive(Deserialize)]

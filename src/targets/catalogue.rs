@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::domain::{
+use crate::domain::rules::{
     action::{ActionSpec, ArgSpec, ArgType, Catalogue, Class, OnResume},
     expr::Type,
 };

@@ -2,13 +2,10 @@
 //!
 //! An argument that an earlier step will give stands as `<…>`, and so does what follows from it.
 
-use crate::{
-    domain::{
-        action::Call,
-        expr::Value,
-        inventory::{Cluster, Member},
-    },
-    targets::host::places::Places,
+use super::host::places::Places;
+use crate::domain::{
+    inventory::{Cluster, Member},
+    rules::{action::Call, expr::Value},
 };
 
 /// The commands, in order. A read has none.

@@ -19,16 +19,15 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use self::world::World;
-use crate::{
-    domain::{
+use super::{AlertState, Depth, Patient, Tool, Toolset};
+use crate::domain::{
+    base::{id::MemberName, time::Time},
+    etcd::evidence::Evidence,
+    inventory::Cluster,
+    rules::{
         action::{Call, Done, ErrorKind, Failure, Probed},
-        evidence::Evidence,
         expr::Value,
-        id::MemberName,
-        inventory::Cluster,
-        time::Time,
     },
-    targets::{AlertState, Depth, Patient, Tool, Toolset},
 };
 
 /// What happened to a member.

@@ -8,9 +8,9 @@ use std::{error::Error as _, time::Duration};
 use reqwest::{Certificate, Client, Identity, redirect};
 
 use crate::domain::{
-    action::{ErrorKind, Failure},
+    etcd::reading::Cause,
     inventory::{Endpoint, Tls},
-    reading::Cause,
+    rules::action::{ErrorKind, Failure},
 };
 
 /// Most bytes of one answer that are read.

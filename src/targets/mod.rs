@@ -20,10 +20,12 @@ use std::{fmt::Debug, path::PathBuf};
 use futures::future::BoxFuture;
 
 use crate::domain::{
-    action::{Call, Done, Failure, Probed},
-    evidence::Evidence,
-    expr::Value,
-    time::Time,
+    base::time::Time,
+    etcd::evidence::Evidence,
+    rules::{
+        action::{Call, Done, Failure, Probed},
+        expr::Value,
+    },
 };
 
 /// What one look must hold.
@@ -100,7 +102,7 @@ pub struct Tool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertState {
     /// Its labels.
-    pub labels: crate::domain::labels::Labels,
+    pub labels: crate::domain::alert::labels::Labels,
     /// When it started to fire, as that Alertmanager has it.
     pub starts_at: Time,
     /// Whether somebody silenced it.

@@ -13,11 +13,13 @@ use super::{
     http, prometheus,
 };
 use crate::domain::{
-    action::{Call, Done, ErrorKind, Failure, Probed},
-    evidence::Evidence,
-    expr::Value,
+    base::time::Time,
+    etcd::evidence::Evidence,
     inventory::Cluster,
-    time::Time,
+    rules::{
+        action::{Call, Done, ErrorKind, Failure, Probed},
+        expr::Value,
+    },
 };
 
 /// One cluster of the inventory, layout `hosts`.

@@ -13,10 +13,9 @@ use serde::Deserialize;
 
 use super::http::{Silence, authority, get_api};
 use crate::domain::{
-    id::MemberName,
+    base::{id::MemberName, time::Time},
+    etcd::reading::Cause,
     inventory::{Cluster, Endpoint, Member},
-    reading::Cause,
-    time::Time,
 };
 
 /// Scrape intervals that a sample may be old.

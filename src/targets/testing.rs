@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::domain::{
-    action::Call,
-    expr::Value,
-    id::RunId,
+    alert::labels::Matchers,
+    base::{id::RunId, time::Time},
     inventory::{Backups, Cluster, Etcd, Host, Member, Mode, Service, Tools},
-    labels::Matchers,
-    time::Time,
+    rules::{action::Call, expr::Value},
 };
 
 /// A script in `dir` as an argv for a member.

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio};
 
-use quorate::{config::Token, domain::response::Role};
+use quorate::{config::Token, domain::rules::response::Role};
 use serde_json::json;
 
 use crate::{

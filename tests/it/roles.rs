@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quorate::{config::Token, domain::response::Role};
+use quorate::{config::Token, domain::rules::response::Role};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate::{
     domain::{
-        action::{Call, Done, ErrorKind, Failure, OnResume, Probed},
-        evidence::Evidence,
-        expr::Value,
-        id::RunId,
+        alert::labels::Matchers,
+        base::{id::RunId, time::Time},
+        etcd::evidence::Evidence,
         inventory::{
             Backups, Cluster, Etcd as EtcdEntry, Host, Member, Mode, Service, Tls, Tools as Paths,
         },
-        labels::Matchers,
-        time::Time,
+        rules::{
+            action::{Call, Done, ErrorKind, Failure, OnResume, Probed},
+            expr::Value,
+        },
     },
     targets::{Depth, Patient, catalogue::catalogue, patient::patient},
 };

@@ -68,6 +68,6 @@ fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
     format!("{{{}}}", pairs.join(", "))
 }
 
-fn at(time: crate::domain::time::Time) -> String {
+fn at(time: crate::domain::base::time::Time) -> String {
     lists::time(time)
 }

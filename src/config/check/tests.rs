@@ -6,10 +6,8 @@ use super::check_paths;
 use crate::{
     config::open,
     domain::{
-        diagnostic::Severity,
-        expr::Value,
-        playbook::{arguments::check_call, plan::Plan},
-        rules,
+        rules::{self, diagnostic::Severity, expr::Value, playbook::arguments::check_call},
+        run::plan::Plan,
     },
     targets::catalogue::catalogue,
 };

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use super::load;
 use crate::{
     config::Config,
-    domain::{inventory::Mode, response::Role},
+    domain::{inventory::Mode, rules::response::Role},
 };
 
 const GOOD: &str = r#"listen: 127.0.0.1:0

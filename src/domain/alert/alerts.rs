@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Alert, ByPrint, Incoming, Seen, fingerprint};
-use crate::domain::{labels::Labels, time::Time};
+use super::{Alert, ByPrint, Incoming, Seen, fingerprint, labels::Labels};
+use crate::domain::base::time::Time;
 
 /// All alerts that are known.
 #[derive(Clone, Debug, Default)]

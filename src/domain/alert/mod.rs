@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{labels::Labels, time::Time};
+use self::labels::Labels;
+use super::base::time::Time;
 
 mod alerts;
+pub mod labels;
 #[cfg(test)]
 mod tests;
 

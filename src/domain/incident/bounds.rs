@@ -6,10 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{
-    id::{ClusterName, ResponseName},
-    ledger::Subject,
-};
+use super::ledger::Subject;
+use crate::domain::base::id::{ClusterName, ResponseName};
 
 /// Subjects with labels that one response may have in one cluster at once.
 pub const SUBJECTS_MAX: usize = 5_000;

@@ -9,15 +9,18 @@ use std::{
     time::Duration,
 };
 
+use super::{
+    bounds::{Pair, SUBJECTS_MAX, is_bounded, pair},
+    ledger::Subject,
+};
 use crate::domain::{
     alert::{Alert, Alerts},
-    expr::Value,
-    id::{ClusterName, ResponseName},
-    incident::bounds::{Pair, SUBJECTS_MAX, is_bounded, pair},
+    base::{
+        id::{ClusterName, ResponseName},
+        time::Time,
+    },
     inventory::Cluster,
-    ledger::Subject,
-    response::Response,
-    time::Time,
+    rules::{expr::Value, response::Response},
 };
 
 /// Which cluster an alert is about.
@@ -32,7 +35,7 @@ pub enum Owner {
 }
 
 /// The cluster whose `match` the labels satisfy.
-pub fn owner(clusters: &[Arc<Cluster>], alert: &crate::domain::labels::Labels) -> Owner {
+pub fn owner(clusters: &[Arc<Cluster>], alert: &crate::domain::alert::labels::Labels) -> Owner {
     let mut hits = clusters.iter().filter(|cluster| cluster.matches.matches(alert));
     match (hits.next(), hits.next()) {
         (None, _) => Owner::Unmatched,

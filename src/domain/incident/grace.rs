@@ -3,7 +3,7 @@
 //! Made of samples, not of wall time: two observations 61 s apart are not a 60 s outage. It lives
 //! in memory only, so a restart of the responder is a gap like any other.
 
-use crate::domain::{response::Grace, time::Time};
+use crate::domain::{base::time::Time, rules::response::Grace};
 
 /// The running streak of samples that hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,18 +6,21 @@
 
 pub mod bounds;
 pub mod correlation;
+pub mod decision;
 pub mod grace;
+pub mod ledger;
 
 use serde::{Deserialize, Serialize};
 
-use self::grace::Streak;
+use self::{grace::Streak, ledger::Subject};
 use super::{
-    id::{IncidentId, PlaybookName, RunId},
-    labels::Labels,
-    ledger::Subject,
-    response::Response,
+    alert::labels::Labels,
+    base::{
+        id::{IncidentId, PlaybookName, RunId},
+        time::Time,
+    },
+    rules::response::Response,
     run::event::Outcome,
-    time::Time,
 };
 
 /// How an incident ended.

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Rules, load};
-use crate::domain::{
+use super::{
+    Rules,
     action::{ActionSpec, ArgSpec, ArgType, Catalogue, Class, OnResume},
     codes,
     expr::Type,
+    load,
 };
 
 mod playbooks;

@@ -6,13 +6,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::plan::Plan;
 use crate::domain::{
-    action::Failure,
-    evidence::MemberEvidence,
-    id::{EtcdId, IncidentId, MemberName, RunId},
+    base::{
+        id::{EtcdId, IncidentId, MemberName, RunId},
+        time::Time,
+    },
+    etcd::evidence::MemberEvidence,
     inventory::Mode,
-    playbook::plan::Plan,
-    time::Time,
+    rules::action::Failure,
 };
 
 /// A step's path, unique in its run.
@@ -296,7 +298,7 @@ impl From<ModeWord> for Mode {
 }
 
 impl RunEvent {
-    /// The journal's kind; with [`VERSION`](crate::domain::record::VERSION) a closed list.
+    /// The journal's kind; with [`VERSION`](crate::domain::journal::record::VERSION) a closed list.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::RunStarted { .. } => "run_started",

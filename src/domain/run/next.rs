@@ -6,14 +6,16 @@
 use std::time::Duration;
 
 use super::{
+    apply::{Run, Stage, StepRun},
     event::{EntryKey, List, Outcome, StepPath},
-    state::{Run, Stage, StepRun},
 };
 use crate::domain::{
-    action::{ErrorKind, Failure},
-    expr::Expr,
-    playbook::model::{Entry, OnError, Playbook, Step, StepKind},
-    time::Time,
+    base::time::Time,
+    rules::{
+        action::{ErrorKind, Failure},
+        expr::Expr,
+        playbook::model::{Entry, OnError, Playbook, Step, StepKind},
+    },
 };
 
 /// The names a step sees beside the playbook's own: loop variables, outermost first.

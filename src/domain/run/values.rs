@@ -5,10 +5,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    apply::{Run, Stage},
     next::Scope,
-    state::{Run, Stage},
 };
-use crate::domain::{
+use crate::domain::rules::{
     expr::Value,
     playbook::model::{Playbook, Step, StepKind},
 };

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{
-        evidence::{DataState, Held, MemberEvidence, Observed},
-        id::MemberName,
+        base::id::MemberName,
+        etcd::evidence::{DataState, Held, MemberEvidence, Observed},
     },
     engine::state::Look,
     targets::{Tool, Toolset},
@@ -109,7 +109,7 @@ fn minor_of(version: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::verdict::fixtures::{Case, Readings, evidence, gone, stopped, up};
+    use crate::domain::etcd::verdict::fixtures::{Case, Readings, evidence, gone, stopped, up};
 
     fn tools(etcd: &str, etcdutl: &str) -> Toolset {
         let tool = |path: &str, version: &str| Tool { path: path.into(), version: version.into() };

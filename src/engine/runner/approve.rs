@@ -7,20 +7,26 @@ use serde_json::Value as Json;
 use super::{Halt, Runner, Turn};
 use crate::{
     domain::{
-        action::{Call, ErrorKind, Failure},
-        digest::{self, Survivor},
-        evidence::{Epoch, MemberEvidence},
-        expr::Value,
-        id::{EtcdId, MemberName},
+        base::{
+            id::{EtcdId, MemberName},
+            time::Time,
+        },
+        etcd::{
+            digest::{self, Survivor},
+            evidence::{Epoch, MemberEvidence},
+            verdict::Judgement,
+        },
         inventory::Mode,
-        playbook::model::{Playbook, Show},
+        rules::{
+            action::{Call, ErrorKind, Failure},
+            expr::Value,
+            playbook::model::{Playbook, Show},
+        },
         run::{
+            apply::{Run, StepRun},
             event::{Ask, Outcome, RunEvent},
             next::At,
-            state::{Run, StepRun},
         },
-        time::Time,
-        verdict::Judgement,
     },
     engine::{
         guards,

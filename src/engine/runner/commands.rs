@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{
-        action::Call,
-        expr::{Expr, Value},
-        id::RunId,
-        playbook::model::{ActionCall, Arg, Playbook, Step, StepKind},
-        run::{next::Scope, state::Run, values},
-        time::Time,
-        world::{self, Roots},
+        base::{id::RunId, time::Time},
+        rules::{
+            action::Call,
+            bindings::{self, Roots},
+            expr::{Expr, Value},
+            playbook::model::{ActionCall, Arg, Playbook, Step, StepKind},
+        },
+        run::{apply::Run, next::Scope, values},
     },
     engine::{
         state::{Look, Watched},
@@ -72,7 +73,7 @@ impl<'a> Listing<'a> {
         run: Option<&'a Run>,
         now: Time,
     ) -> Self {
-        values.insert("cluster".into(), world::cluster_value(&watched.inventory));
+        values.insert("cluster".into(), bindings::cluster_value(&watched.inventory));
         let roots = Roots { values, cluster: watched.inventory.clone(), now };
         Self { watched, roots, id, run, out: Vec::new() }
     }

@@ -10,16 +10,18 @@ use super::{
 };
 use crate::{
     domain::{
-        action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
-        expr::{Expr, Value},
-        playbook::{
-            arguments,
-            model::{Entry, Playbook},
+        rules::{
+            action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
+            expr::{Expr, Value},
+            playbook::{
+                arguments,
+                model::{Entry, Playbook},
+            },
         },
         run::{
+            apply::{Run, Stage},
             event::{EntryKey, List, Outcome, RunEvent},
             next::At,
-            state::{Run, Stage},
         },
     },
     engine::variables::missing,

@@ -7,16 +7,18 @@ use uuid::Uuid;
 use super::{Halt, Runner, Turn, approve::Chosen, step::prefix};
 use crate::{
     domain::{
-        action::{ErrorKind, Failure},
-        expr::{Template, Value},
-        id::{EtcdId, LossId},
-        loss::{LossRecord, LossState},
-        playbook::model::Playbook,
-        record::Record,
+        base::id::{EtcdId, LossId},
+        etcd::loss::{LossRecord, LossState},
+        journal::record::Record,
+        rules::{
+            action::{ErrorKind, Failure},
+            expr::{Template, Value},
+            playbook::model::Playbook,
+        },
         run::{
+            apply::Run,
             event::{RunEvent, RunRecord},
             next::At,
-            state::Run,
         },
     },
     engine::variables::missing,

@@ -24,17 +24,21 @@ use super::{
 };
 use crate::{
     domain::{
-        action::{ErrorKind, Failure},
-        id::{ClusterName, RunId},
+        base::{
+            id::{ClusterName, RunId},
+            time::Time,
+        },
         inventory::Cluster,
-        playbook::model::Playbook,
-        record::Record,
+        journal::record::Record,
+        rules::{
+            action::{ErrorKind, Failure},
+            playbook::model::Playbook,
+        },
         run::{
+            apply::{Run, Stage},
             event::{Outcome, RunEvent, RunRecord},
             next::{self, Next, VERIFY_TIMEOUT},
-            state::{Run, Stage},
         },
-        time::Time,
     },
     targets::Patient,
     telemetry::metrics::Metrics,
@@ -220,7 +224,7 @@ impl Runner {
         let worked = run.worked(self.now());
         let limit = playbook.timeout;
         (worked > limit).then(|| {
-            let limit = crate::domain::time::format_duration(limit);
+            let limit = crate::domain::base::time::format_duration(limit);
             Failure::new(ErrorKind::Timeout, format!("the run worked for longer than {limit}"))
         })
     }
@@ -239,7 +243,7 @@ impl Runner {
         let is_back = outcome == Outcome::Undone && failure.kind != ErrorKind::Denied && {
             let look = self.look(run, Duration::from_secs(5)).await;
             look.is_some_and(|look| {
-                use crate::domain::verdict::Quorum;
+                use crate::domain::etcd::verdict::Quorum;
                 matches!(look.judgement.quorum, Quorum::Healthy | Quorum::Degraded { .. })
             })
         };
@@ -279,7 +283,7 @@ impl Runner {
         &mut self,
         run: &Run,
         playbook: &Playbook,
-        verify: &crate::domain::expr::Expr,
+        verify: &crate::domain::rules::expr::Expr,
     ) -> Turn {
         let until = self.now().after(VERIFY_TIMEOUT);
         let mut missing = String::new();

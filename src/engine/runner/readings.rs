@@ -7,10 +7,12 @@ use tokio::time::Instant;
 use super::Runner;
 use crate::{
     domain::{
-        expr::{Expr, Stop, Template, Value},
-        playbook::model::{Arg, Playbook},
-        run::{next::Scope, state::Run, values},
-        world::{self, Roots},
+        rules::{
+            bindings::{self, Roots},
+            expr::{Expr, Stop, Template, Value},
+            playbook::model::{Arg, Playbook},
+        },
+        run::{apply::Run, next::Scope, values},
     },
     engine::{looks, state::Look, variables},
     targets::Depth,
@@ -73,7 +75,7 @@ impl Runner {
         age_max: Duration,
     ) -> Roots {
         let mut values = values::names(run, playbook, prefix, scope);
-        values.insert("cluster".into(), world::cluster_value(&self.context.inventory));
+        values.insert("cluster".into(), bindings::cluster_value(&self.context.inventory));
         if (source.contains("etcd.") || source.contains("hosts["))
             && let Some(look) = self.look(run, age_max).await
         {

@@ -8,19 +8,21 @@ use tokio::time::Instant;
 use super::{Halt, Runner, Turn, readings::AGE_MAX};
 use crate::{
     domain::{
-        action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
-        evidence::MemberEvidence,
-        expr::{Expr, Template, Value},
-        id::{EtcdId, MemberName},
-        playbook::{
-            arguments,
-            model::{ActionCall, Playbook, StepKind},
-            plan::Plan,
+        base::id::{EtcdId, MemberName},
+        etcd::evidence::MemberEvidence,
+        rules::{
+            action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
+            expr::{Expr, Template, Value},
+            playbook::{
+                arguments,
+                model::{ActionCall, Playbook, StepKind},
+            },
         },
         run::{
+            apply::{Run, StepRun},
             event::RunEvent,
             next::At,
-            state::{Run, StepRun},
+            plan::Plan,
         },
     },
     engine::variables::missing,
@@ -405,7 +407,7 @@ impl Runner {
         if let Ok(result) = tokio::time::timeout(limit, work).await {
             result
         } else {
-            let limit = crate::domain::time::format_duration(limit);
+            let limit = crate::domain::base::time::format_duration(limit);
             Err(Failure::new(ErrorKind::Timeout, format!("no result within {limit}")))
         }
     }

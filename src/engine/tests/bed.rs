@@ -10,25 +10,24 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, GatedPatient, GatedStore};
 use crate::{
     domain::{
-        alert::Incoming,
-        cluster::ClusterState,
-        id::ClusterName,
+        alert::{
+            Incoming,
+            labels::{Labels, Matchers},
+        },
+        base::{id::ClusterName, time::Time},
         incident::{Closed, Incident},
         inventory::{Backups, Cluster, Endpoint, Etcd, Host, Member, Mode, Service, Tools},
-        labels::{Labels, Matchers},
-        playbook::{model::Playbook, plan::Plan},
-        record::Said,
-        rules::{self, Rules},
-        run::state::Run,
-        time::Time,
+        journal::{cluster::ClusterState, record::Said},
+        rules::{self, Rules, playbook::model::Playbook},
+        run::{apply::Run, plan::Plan},
     },
     engine::{
         Engine, Handle, Settings,
         clock::Clock,
         commands::{Command, CommandError, Reply},
-        tests::gate::{Gate, GatedPatient, GatedStore},
     },
     store::{MemoryStore, memory},
     targets::{

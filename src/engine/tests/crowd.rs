@@ -3,10 +3,9 @@
 use super::bed::{Bed, QUORUM, three};
 use crate::{
     domain::{
-        alert::Incoming,
+        alert::{Incoming, labels::Labels},
         incident::bounds::{INCIDENTS_MAX, SUBJECTS_MAX},
         inventory::Mode,
-        labels::Labels,
     },
     targets::fake::State,
 };

@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::bed::{Bed, QUORUM, Setup, three};
 use crate::{
     domain::{
-        alert::Incoming, inventory::Mode, labels::Labels, ledger::Ledger, run::event::Outcome,
+        alert::{Incoming, labels::Labels},
+        incident::ledger::Ledger,
+        inventory::Mode,
+        run::event::Outcome,
     },
     engine::handle::ObserveError,
 };

@@ -16,10 +16,12 @@ use tokio::sync::Notify;
 
 use crate::{
     domain::{
-        action::{Call, Done, Failure, Probed},
-        evidence::Evidence,
-        expr::Value,
-        time::Time,
+        base::time::Time,
+        etcd::evidence::Evidence,
+        rules::{
+            action::{Call, Done, Failure, Probed},
+            expr::Value,
+        },
     },
     store::{
         AlertRow, Batch, Entry, MemoryStore, ObservedRow, Pending, Store, StoreError, StreamHead,

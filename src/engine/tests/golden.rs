@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::bed::{Bed, three};
 use crate::{
     domain::{
+        base::time::Time,
         inventory::Mode,
-        record::{DecodeError, KINDS, Record, VERSION},
-        time::Time,
+        journal::record::{DecodeError, KINDS, Record, VERSION},
     },
     store::{Append, Batch, NewEntry, Store, StreamName},
 };

@@ -2,7 +2,9 @@
 
 use super::bed::{Bed, QUORUM, Setup, said, shipped, three};
 use crate::{
-    domain::{action::ErrorKind, inventory::Mode, record::WatchKind, run::event::Outcome},
+    domain::{
+        inventory::Mode, journal::record::WatchKind, rules::action::ErrorKind, run::event::Outcome,
+    },
     engine::commands::Command,
     targets::fake::State,
 };

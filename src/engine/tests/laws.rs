@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use super::bed::{Bed, Setup, let_pass, said, three};
 use crate::{
     domain::{
-        action::ErrorKind,
         inventory::Mode,
-        run::{event::Outcome, state::Run},
+        rules::action::ErrorKind,
+        run::{apply::Run, event::Outcome},
     },
     engine::commands::Command,
     targets::fake::{FakePatient, State},

@@ -3,11 +3,10 @@
 use super::bed::{Bed, QUORUM, Setup, said, shipped, three};
 use crate::{
     domain::{
-        action::ErrorKind,
-        incident::Closed,
+        incident::{Closed, ledger::Ledger},
         inventory::Mode,
-        ledger::Ledger,
-        run::{event::Outcome, state::Run},
+        rules::action::ErrorKind,
+        run::{apply::Run, event::Outcome},
     },
     engine::commands::{Command, CommandError},
     targets::fake::{FakePatient, Moment, State},

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::bed::{Bed, QUORUM, Setup, said, three};
 use crate::{
-    domain::{id::RunId, inventory::Mode, ledger::Ledger},
+    domain::{base::id::RunId, incident::ledger::Ledger, inventory::Mode},
     engine::commands::Command,
     targets::fake::{FakePatient, State},
 };

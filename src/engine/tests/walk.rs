@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use super::bed::{book, plan_of};
 use crate::domain::{
-    action::{ErrorKind, Failure},
-    id::RunId,
-    playbook::model::Playbook,
+    base::{id::RunId, time::Time},
+    rules::{
+        action::{ErrorKind, Failure},
+        playbook::model::Playbook,
+    },
     run::{
+        apply::Run,
         event::{List, ModeWord, RunEvent},
         next::{At, Next, next},
-        state::Run,
     },
-    time::Time,
 };
 
 /// One walk: which steps fail, which find nothing to do, and where it stops for a question.
@@ -220,7 +221,7 @@ fn a_later_try_that_finds_nothing_to_do_found_the_traces_of_the_first() {
     walk.tried(&run, &at).iter().for_each(|event| run.apply(event, Time(0)));
     assert!(matches!(
         run.steps["a"].stage,
-        crate::domain::run::state::Stage::Done { changed: true, .. }
+        crate::domain::run::apply::Stage::Done { changed: true, .. }
     ));
 }
 

@@ -3,10 +3,12 @@
 use super::bed::{Bed, QUORUM, three};
 use crate::{
     domain::{
-        expr::{Type, Value},
-        id::ClusterName,
+        base::id::ClusterName,
         inventory::Mode,
-        vocabulary,
+        rules::{
+            expr::{Type, Value},
+            vocabulary,
+        },
     },
     engine::variables::response_roots,
     targets::fake::State,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{ALERTS_MAX, Delivery, LABELS_MAX, parse};
-use crate::domain::{alert::Incoming, time::Time};
+use crate::domain::{alert::Incoming, base::time::Time};
 
 const NOW: Time = Time(1_795_000_000_000);
 

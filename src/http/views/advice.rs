@@ -181,7 +181,7 @@ fn of_limit(reason: &str, cluster: &str, response: &str) -> Option<String> {
     Some(text)
 }
 
-fn run_of(run: Option<crate::domain::id::RunId>) -> String {
+fn run_of(run: Option<crate::domain::base::id::RunId>) -> String {
     run.map_or("quorate runs".into(), |run| format!("quorate runs {run}"))
 }
 

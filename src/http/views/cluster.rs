@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
-        evidence::MemberEvidence,
-        id::{ClusterName, HostName, IncidentId, LossId, MemberName, RunId},
-        reading::{Answer, Reading, Vantage},
-        time::Time,
-        verdict::MemberState,
+        base::{
+            id::{ClusterName, HostName, IncidentId, LossId, MemberName, RunId},
+            time::Time,
+        },
+        etcd::{
+            evidence::MemberEvidence,
+            reading::{Answer, Reading, Vantage},
+            verdict::MemberState,
+        },
     },
     engine::state::{State, Watched},
 };

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::pairs;
 use crate::{
     domain::{
-        id::{ClusterName, IncidentId, PlaybookName, ResponseName, RunId},
+        base::{
+            id::{ClusterName, IncidentId, PlaybookName, ResponseName, RunId},
+            time::Time,
+        },
         incident::{Incident, correlation::Signal},
-        time::Time,
     },
     engine::state::State,
 };

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    id::{ClusterName, LossId, MemberName, RunId},
-    loss::{LossRecord, LossState},
-    time::Time,
+    base::{
+        id::{ClusterName, LossId, MemberName, RunId},
+        time::Time,
+    },
+    etcd::loss::{LossRecord, LossState},
 };
 
 /// What may have been lost.

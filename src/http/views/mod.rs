@@ -25,7 +25,10 @@ pub use self::{
     why::{Match, Question, ResponseView, WhyView, Window},
 };
 use crate::{
-    domain::{alert::Alert, id::ClusterName, labels::Labels, time::Time},
+    domain::{
+        alert::{Alert, labels::Labels},
+        base::{id::ClusterName, time::Time},
+    },
     engine::state::State,
 };
 

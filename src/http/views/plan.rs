@@ -8,11 +8,13 @@ use serde_json::Value as Json;
 use super::{ClusterView, DecisionView};
 use crate::{
     domain::{
-        decision::Action,
-        id::{ClusterName, PlaybookName},
-        loss::Loss,
-        playbook::model::Destroys,
-        time::Time,
+        base::{
+            id::{ClusterName, PlaybookName},
+            time::Time,
+        },
+        etcd::loss::Loss,
+        incident::decision::Action,
+        rules::playbook::model::Destroys,
     },
     engine::{commands::Preview, state::State},
 };

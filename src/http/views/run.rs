@@ -10,15 +10,19 @@ use serde_json::Value as Json;
 
 use crate::{
     domain::{
-        action::{Catalogue, Class, Failure},
-        id::{ClusterName, IncidentId, MemberName, PlaybookName, RunId},
-        inventory::Mode,
-        playbook::model::{ActionCall, Entry, Playbook, Step, StepKind},
-        run::{
-            event::{EntryKey, List},
-            state::{Run, Stage, StepRun},
+        base::{
+            id::{ClusterName, IncidentId, MemberName, PlaybookName, RunId},
+            time::Time,
         },
-        time::Time,
+        inventory::Mode,
+        rules::{
+            action::{Catalogue, Class, Failure},
+            playbook::model::{ActionCall, Entry, Playbook, Step, StepKind},
+        },
+        run::{
+            apply::{Run, Stage, StepRun},
+            event::{EntryKey, List},
+        },
     },
     engine::state::State,
 };

@@ -6,11 +6,13 @@ use super::{AlertView, ClusterView, ExpectedLoss, IncidentView, LossView, RunVie
 use crate::{
     domain::{
         alert::Alert,
-        id::{IncidentId, LossId, PlaybookName, ResponseName, RunId},
+        base::{
+            id::{IncidentId, LossId, PlaybookName, ResponseName, RunId},
+            time::{Time, format_duration},
+        },
         incident::Incident,
-        response::Response,
-        run::state::Run,
-        time::{Time, format_duration},
+        rules::response::Response,
+        run::apply::Run,
     },
     engine::state::{State, Watched},
 };

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
+use super::schema::{Opened, corrupt};
 use crate::{
-    domain::time::Time,
+    domain::base::time::Time,
     store::{
         AlertRow, Append, Batch, Cause, Committed, Entry, ObservedRow, StoreError, StreamHead,
         StreamName,
-        embedded::schema::{Opened, corrupt},
         memory::{judge, within},
     },
 };

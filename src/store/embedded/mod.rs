@@ -25,14 +25,13 @@ use std::{
 use futures::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::oneshot;
 
-use crate::store::{
-    AlertRow, Batch, Entry, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
-};
-
 use self::{
     journal::Journal,
     lock::Lock,
     queue::{Queue, Request},
+};
+use super::{
+    AlertRow, Batch, Entry, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
 };
 
 const FILE: &str = "journal.db";

@@ -12,9 +12,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::store::{
-    Batch, Cause, Committed, Pending, QUEUED_MAX, StoreError, embedded::journal::Journal,
-};
+use super::journal::Journal;
+use crate::store::{Batch, Cause, Committed, Pending, QUEUED_MAX, StoreError};
 
 /// Who waits for a commit.
 pub(super) type Answer = oneshot::Sender<Result<Committed, StoreError>>;

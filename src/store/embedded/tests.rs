@@ -13,12 +13,8 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::store::{
-    contract::{batch, prod},
-    embedded::{Embedded, FILE},
-};
-
-use super::*;
+use super::{Embedded, FILE, *};
+use crate::store::contract::{batch, prod};
 
 const CHILD: &str = "store::embedded::tests::child_commits_until_it_is_killed";
 const CHILD_DIR: &str = "QUORATE_TEST_STORE";

@@ -12,9 +12,11 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{
-    action::{ErrorKind, Failure},
-    expr::Value,
-    id::{EtcdId, MemberName},
+    base::id::{EtcdId, MemberName},
+    rules::{
+        action::{ErrorKind, Failure},
+        expr::Value,
+    },
 };
 
 /// One member's data as it was read.

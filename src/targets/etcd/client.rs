@@ -11,11 +11,13 @@ use etcd_client::{
 };
 
 use crate::domain::{
-    action::{ErrorKind, Failure},
-    evidence::{ListedMember, Status},
-    id::EtcdId,
+    base::id::EtcdId,
+    etcd::{
+        evidence::{ListedMember, Status},
+        reading::Cause,
+    },
     inventory::Etcd,
-    reading::Cause,
+    rules::action::{ErrorKind, Failure},
 };
 
 /// Limit of a call that waits on raft: etcd itself gives up after 7 s.

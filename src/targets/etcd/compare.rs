@@ -15,11 +15,13 @@ use super::{
     probe::name_of,
 };
 use crate::domain::{
-    action::{Call, Done, ErrorKind, Failure},
-    evidence::{ListedMember, Status},
-    expr::Value,
-    id::{EtcdId, MemberName},
+    base::id::{EtcdId, MemberName},
+    etcd::evidence::{ListedMember, Status},
     inventory::Cluster,
+    rules::{
+        action::{Call, Done, ErrorKind, Failure},
+        expr::Value,
+    },
 };
 
 /// The largest database of which the newest key is looked for: etcd loads every key to sort them.

@@ -16,11 +16,13 @@ use super::{
 };
 use crate::{
     domain::{
-        action::{Call, Done, ErrorKind, Failure, Probed},
-        evidence::{ListedMember, Status},
-        expr::Value,
-        id::EtcdId,
+        base::id::EtcdId,
+        etcd::evidence::{ListedMember, Status},
         inventory::{Cluster, Member},
+        rules::{
+            action::{Call, Done, ErrorKind, Failure, Probed},
+            expr::Value,
+        },
     },
     targets::host::places::member,
 };

@@ -1,6 +1,6 @@
 //! Reads the few series that count out of a member's metrics page.
 
-use crate::domain::{evidence::MetricsView, id::EtcdId};
+use crate::domain::{base::id::EtcdId, etcd::evidence::MetricsView};
 
 /// What the page says; a series that is not there is `None`.
 pub(crate) fn view(page: &str) -> MetricsView {

@@ -23,15 +23,19 @@ use super::{
 };
 use crate::{
     domain::{
-        action::Failure,
-        evidence::{
-            ControlReading, Evidence, HostEvidence, ListedMember, MemberEvidence, MetricsView,
-            PeerView, Status, VoterSet,
+        base::{
+            id::{EtcdId, HostName, MemberName, RunId},
+            time::Time,
         },
-        id::{EtcdId, HostName, MemberName, RunId},
+        etcd::{
+            evidence::{
+                ControlReading, Evidence, HostEvidence, ListedMember, MemberEvidence, MetricsView,
+                PeerView, Status, VoterSet,
+            },
+            reading::{Cause, Reading},
+        },
         inventory::{Cluster, Member},
-        reading::{Cause, Reading},
-        time::Time,
+        rules::action::Failure,
     },
     targets::{
         Depth,
@@ -129,7 +133,7 @@ impl From<Trouble> for Silence {
 
 /// A host's answer: that a command or a file fails is no statement about the member.
 fn host_silence(failure: Failure) -> Silence {
-    use crate::domain::action::ErrorKind;
+    use crate::domain::rules::action::ErrorKind;
     let cause = match failure.kind {
         ErrorKind::Timeout => Cause::Timeout,
         ErrorKind::Denied => Cause::Auth,
@@ -184,8 +188,8 @@ const BEHIND: Duration = Duration::from_millis(500);
 type Others = (
     Reading<PeerView>,
     Reading<MetricsView>,
-    Reading<Option<crate::domain::evidence::Process>>,
-    Reading<crate::domain::evidence::Data>,
+    Reading<Option<crate::domain::etcd::evidence::Process>>,
+    Reading<crate::domain::etcd::evidence::Data>,
 );
 
 /// The client port beside everything else; given up early only in a brisk look, and only where the
@@ -278,10 +282,10 @@ fn spread(
             (Some(Err(silence)), _) => {
                 Reading::unknown(silence.cause, silence.detail.as_str(), up.at, up.took_ms)
             }
-            (None, crate::domain::reading::Answer::Unknown { cause, detail }) => {
+            (None, crate::domain::etcd::reading::Answer::Unknown { cause, detail }) => {
                 Reading::unknown(*cause, detail.as_str(), up.at, up.took_ms)
             }
-            (None, crate::domain::reading::Answer::Known(_)) => Reading::unknown(
+            (None, crate::domain::etcd::reading::Answer::Known(_)) => Reading::unknown(
                 Cause::Vanished,
                 "Prometheus has no such target",
                 up.at,

@@ -19,10 +19,12 @@ use serde_json::Value as Json;
 use super::client::Api;
 use crate::{
     domain::{
-        action::{Call, Done, ErrorKind, Failure, Probed},
-        evidence::{Process, Status},
-        expr::Value,
+        etcd::evidence::{Process, Status},
         inventory::Cluster,
+        rules::{
+            action::{Call, Done, ErrorKind, Failure, Probed},
+            expr::Value,
+        },
     },
     targets::host::{
         files::{self, blocking, exists},

@@ -15,10 +15,12 @@ use super::{
 };
 use crate::{
     domain::{
-        action::{Call, Done, ErrorKind, Failure},
-        evidence::Status,
-        expr::Value,
+        etcd::evidence::Status,
         inventory::Cluster,
+        rules::{
+            action::{Call, Done, ErrorKind, Failure},
+            expr::Value,
+        },
     },
     targets::host::{
         copy::hex,

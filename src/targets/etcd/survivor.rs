@@ -14,10 +14,12 @@ use super::{
 };
 use crate::{
     domain::{
-        action::{Call, Done, ErrorKind, Failure},
-        expr::Value,
-        id::{EtcdId, MemberName},
+        base::id::{EtcdId, MemberName},
         inventory::{Cluster, Member},
+        rules::{
+            action::{Call, Done, ErrorKind, Failure},
+            expr::Value,
+        },
     },
     targets::host::{
         files::{self, blocking, exists},

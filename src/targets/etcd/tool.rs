@@ -9,9 +9,9 @@ use serde_json::Value as Json;
 
 use crate::{
     domain::{
-        action::{ErrorKind, Failure},
-        id::EtcdId,
+        base::id::EtcdId,
         inventory::Cluster,
+        rules::action::{ErrorKind, Failure},
     },
     targets::{
         Tool, Toolset,

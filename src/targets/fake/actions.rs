@@ -11,9 +11,11 @@ use super::{
 };
 use crate::{
     domain::{
-        action::{Call, Done, ErrorKind, Failure, Probed},
-        expr::Value,
-        id::{EtcdId, MemberName},
+        base::id::{EtcdId, MemberName},
+        rules::{
+            action::{Call, Done, ErrorKind, Failure, Probed},
+            expr::Value,
+        },
     },
     targets::etcd::choose::{self, HashAt},
 };

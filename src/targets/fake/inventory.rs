@@ -7,9 +7,9 @@ use super::{
     world::World,
 };
 use crate::domain::{
-    id::MemberName,
+    alert::labels::Matchers,
+    base::id::MemberName,
     inventory::{Backups, Cluster, Etcd, Host, Member, Mode, Service, Tools},
-    labels::Matchers,
 };
 
 /// The entry.

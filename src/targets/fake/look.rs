@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use super::world::{Data, Machine, Running, VERSION, World};
 use crate::domain::{
-    evidence::{
-        ControlReading, Data as DataReading, DataState, Evidence, HostEvidence, ListedMember,
-        MemberEvidence, MetricsView, PeerView, Process, Status, VoterSet,
+    base::{
+        id::{EtcdId, HostName, MemberName},
+        time::Time,
     },
-    id::{EtcdId, HostName, MemberName},
-    reading::{Cause, Reading},
-    time::Time,
+    etcd::{
+        evidence::{
+            ControlReading, Data as DataReading, DataState, Evidence, HostEvidence, ListedMember,
+            MemberEvidence, MetricsView, PeerView, Process, Status, VoterSet,
+        },
+        reading::{Cause, Reading},
+    },
 };
 
 /// One look at everything.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{domain::id::RunId, targets::catalogue::catalogue};
+use crate::{domain::base::id::RunId, targets::catalogue::catalogue};
 
 fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
     let args: BTreeMap<String, Value> =

@@ -8,9 +8,11 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use super::{Moment, State};
 use crate::{
     domain::{
-        action::{Call, ErrorKind, Failure},
-        id::{ClusterName, EtcdId, MemberName},
-        time::Time,
+        base::{
+            id::{ClusterName, EtcdId, MemberName},
+            time::Time,
+        },
+        rules::action::{Call, ErrorKind, Failure},
     },
     targets::AlertState,
 };

@@ -13,7 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::files::{entries, exists, failure, make_dir, remove_own, rename, sync_dir};
-use crate::domain::action::{ErrorKind, Failure};
+use crate::domain::rules::action::{ErrorKind, Failure};
 
 /// Bytes per read: a cancelled copy stops within one of these.
 const CHUNK: usize = 1 << 20;

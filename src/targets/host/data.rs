@@ -7,10 +7,12 @@ use super::{
     service::must_be_gone,
 };
 use crate::domain::{
-    action::{Call, Done, ErrorKind, Failure, Probed},
-    evidence::DataState,
-    expr::Value,
+    etcd::evidence::DataState,
     inventory::Cluster,
+    rules::{
+        action::{Call, Done, ErrorKind, Failure, Probed},
+        expr::Value,
+    },
 };
 
 /// The places that data is renamed to and from.

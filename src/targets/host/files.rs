@@ -14,8 +14,8 @@ use std::{
 
 use super::places::Places;
 use crate::domain::{
-    action::{ErrorKind, Failure},
-    evidence::{Data, DataState},
+    etcd::evidence::{Data, DataState},
+    rules::action::{ErrorKind, Failure},
 };
 
 /// A file operation that failed, as a person reads it.

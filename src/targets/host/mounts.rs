@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::places::Places;
 use crate::domain::{
-    id::RunId,
+    base::id::RunId,
     inventory::{Cluster, Member},
 };
 

@@ -9,9 +9,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::domain::{
-    action::{Call, ErrorKind, Failure},
-    id::RunId,
+    base::id::RunId,
     inventory::{Cluster, Member},
+    rules::action::{Call, ErrorKind, Failure},
 };
 
 /// The paths of one member in one run.

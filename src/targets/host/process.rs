@@ -12,9 +12,9 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::domain::{
-    action::{ErrorKind, Failure},
-    evidence::Process,
-    time::Time,
+    base::time::Time,
+    etcd::evidence::Process,
+    rules::action::{ErrorKind, Failure},
 };
 
 /// Clock ticks per second in /proc: fixed at 100 for user space on every Linux architecture.

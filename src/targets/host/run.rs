@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::domain::action::{ErrorKind, Failure};
+use crate::domain::rules::action::{ErrorKind, Failure};
 
 /// Most bytes kept of each output; more is read and dropped, so that nobody blocks on a full pipe.
 const KEPT: usize = 64 * 1024;

@@ -17,10 +17,12 @@ use super::{
     run::run,
 };
 use crate::domain::{
-    action::{Call, Done, ErrorKind, Failure, Probed},
-    evidence::{DataState, Process},
-    expr::Value,
+    etcd::evidence::{DataState, Process},
     inventory::{Cluster, Member},
+    rules::{
+        action::{Call, Done, ErrorKind, Failure, Probed},
+        expr::Value,
+    },
 };
 
 /// Limit of one `status` command.

@@ -18,16 +18,15 @@ use std::{
 
 use prometheus_client::{encoding::text, registry::Registry};
 
-use crate::domain::{
-    id::{ClusterName, PlaybookName, ResponseName},
-    time::Time,
-};
-
 use self::{
     lists::{BACKOFFS, CODES, INCIDENT_OUTCOMES, REASONS, SOURCES, STATUSES, UNDO_OUTCOMES},
     process::Process,
     scrape::{Counts, Declared, Shared},
     table::Events,
+};
+use crate::domain::base::{
+    id::{ClusterName, PlaybookName, ResponseName},
+    time::Time,
 };
 
 pub use self::{

@@ -7,7 +7,7 @@ use std::{fmt, fs};
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use rustix::process;
 
-use crate::telemetry::metrics::table::{Series, counter, gauge};
+use super::table::{Series, counter, gauge};
 
 /// What Linux counts time in towards programs, on every machine.
 const TICKS_PER_SECOND: f64 = 100.0;

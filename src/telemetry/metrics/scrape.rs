@@ -10,16 +10,14 @@ use std::{
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use crate::{
-    domain::{
-        id::{ClusterName, PlaybookName, ResponseName},
-        time::Time,
-    },
-    telemetry::metrics::{
-        labels,
-        lists::{ATTEMPT_OUTCOMES, BOUNDS, PHASES, RUN_STATES, VERDICTS, WATCHES},
-        table::{Labels, Scraped, Series},
-    },
+use super::{
+    labels,
+    lists::{ATTEMPT_OUTCOMES, BOUNDS, PHASES, RUN_STATES, VERDICTS, WATCHES},
+    table::{Labels, Scraped, Series},
+};
+use crate::domain::base::{
+    id::{ClusterName, PlaybookName, ResponseName},
+    time::Time,
 };
 
 /// What the engine counts right now. Series that are not named are 0.

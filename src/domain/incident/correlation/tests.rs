@@ -2,11 +2,9 @@
 
 use super::*;
 use crate::domain::{
-    action::Catalogue,
-    alert::Incoming,
+    alert::{Incoming, labels::Labels},
     incident::bounds::{Crowds, INCIDENTS_MAX},
-    labels::Labels,
-    rules,
+    rules::{self, action::Catalogue},
 };
 
 const NOW: Time = Time(1_800_000_000_000);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::check;
-use crate::domain::{
+use crate::domain::rules::{
     action::ErrorKind,
     expr::Value,
     playbook::model::{Destroys, OnError, Playbook, Show, StepKind},

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{check, playbooks::with_steps};
-use crate::domain::{labels::Labels, response::Role};
+use crate::domain::{alert::labels::Labels, rules::response::Role};
 
 const GOOD: &str = r#"apiVersion: quorate/v1
 kind: Response

@@ -1,6 +1,0 @@
-//! Playbooks: model, parse, plan.
-
-pub mod arguments;
-pub mod model;
-pub mod parse;
-pub mod plan;
