@@ -24,11 +24,11 @@ use crate::{
     },
     engine::{Engine, Handle, Settings, clock::Clock},
     http::{
-        self, Door,
+        self, ApiState,
         auth::{Access, Secret, Token},
     },
     store::{Store, open_embedded},
-    targets::{Patient, catalogue::catalogue, patient::patient},
+    targets::{Target, catalogue::catalogue, cluster::target},
     telemetry::metrics::Metrics,
 };
 
@@ -53,7 +53,7 @@ pub struct Parts {
     /// The journal.
     pub store: Arc<dyn Store>,
     /// Clusters with their systems.
-    pub clusters: Vec<(Arc<Cluster>, Arc<dyn Patient>)>,
+    pub clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
     /// The clock.
     pub clock: Clock,
 }
@@ -63,8 +63,7 @@ impl Parts {
     pub fn open(config: Config, rules: Rules) -> anyhow::Result<Self> {
         let store = open_embedded(&config.store, VERSION)?;
         let clusters = config.clusters.iter();
-        let clusters =
-            clusters.map(|cluster| (cluster.clone(), patient(cluster.clone()))).collect();
+        let clusters = clusters.map(|cluster| (cluster.clone(), target(cluster.clone()))).collect();
         let (catalogue, clock) = (catalogue(), Clock::start());
         Ok(Self { config, rules, catalogue, store, clusters, clock })
     }
@@ -75,7 +74,7 @@ impl Parts {
 pub struct App {
     address: SocketAddr,
     handle: Handle,
-    door: Arc<Door>,
+    door: Arc<ApiState>,
     intake: CancellationToken,
     work: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
@@ -114,7 +113,7 @@ impl App {
         let (intake, work) = (CancellationToken::new(), CancellationToken::new());
         let working = tokio::spawn(engine.run(work.clone()));
         let bytes = Box::new(move || bytes.bytes());
-        let door = Door::new(handle.clone(), metrics, clock, door_settings, bytes);
+        let door = ApiState::new(handle.clone(), metrics, clock, door_settings, bytes);
         let router = http::router(door.clone());
         let serving = tokio::spawn(http::serve(listener, router, intake.clone()));
         let (clusters, responses, playbooks) = counts;
@@ -175,7 +174,7 @@ fn at_once() -> ! {
     std::process::exit(1)
 }
 
-fn declare(metrics: &Metrics, clusters: &[(Arc<Cluster>, Arc<dyn Patient>)], rules: &Rules) {
+fn declare(metrics: &Metrics, clusters: &[(Arc<Cluster>, Arc<dyn Target>)], rules: &Rules) {
     let clusters: Vec<ClusterName> = clusters.iter().map(|(c, _)| c.name.clone()).collect();
     let responses: Vec<(ResponseName, Vec<PlaybookName>)> = rules
         .responses

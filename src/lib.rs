@@ -13,7 +13,7 @@
 //!                                                   │
 //!                     domain::incident::correlation ──► which subjects, which signals
 //!                                                   │ incident open: a look every max_gap/2
-//!                     targets::Patient::assess ──► readings (value | unknown) from two vantages
+//!                     targets::Target::assess ──► readings (value | unknown) from two vantages
 //!                                                   │
 //!                     domain::verdict::judge ──► verdict ──► one sample of the grace
 //!                                                   │
@@ -21,7 +21,7 @@
 //!                                                   │ run
 //!                     domain::playbook::plan ──► plan, stored with the run
 //!                                                   │
-//!                     engine::runner ──► journal Started ─► Patient::act ─► journal the result ─► next
+//!                     engine::runner ──► journal Started ─► Target::act ─► journal the result ─► next
 //! ```
 //!
 //! Beside it [`engine`] looks at every cluster, also at healthy ones: the last linearizable voter

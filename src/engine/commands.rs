@@ -9,7 +9,7 @@ use crate::{
     domain::{
         base::id::{ClusterName, LossId, MemberName, RunId},
         etcd::evidence::Attestation,
-        journal::record::{Acknowledged, Attested, Paused, Record, Said},
+        journal::record::{Acknowledged, Attested, Attribution, Paused, Record},
         rules::{
             action::{ErrorKind, Failure},
             playbook::model::Playbook,
@@ -31,21 +31,21 @@ pub enum Command {
         /// The run.
         run: RunId,
         /// Who and why.
-        said: Said,
+        said: Attribution,
         /// The digest that was seen, where the caller names one: another is refused.
         digest: Option<String>,
         /// The most that may be lost; none: what was shown.
         max_loss: Option<u64>,
     },
     /// No to what a run asks.
-    Deny(RunId, Said),
+    Deny(RunId, Attribution),
     /// A parked run goes on.
-    Resume(RunId, Said),
+    Resume(RunId, Attribution),
     /// A parked run is given up: its finalizers run, and before the point of no return what it did
     /// is taken back.
-    Abandon(RunId, Said),
+    Abandon(RunId, Attribution),
     /// A loss is acknowledged.
-    Ack(LossId, Said),
+    Ack(LossId, Attribution),
     /// A member will not come back.
     Attest {
         /// The cluster.
@@ -53,7 +53,7 @@ pub enum Command {
         /// The member.
         member: MemberName,
         /// Who and why.
-        said: Said,
+        said: Attribution,
         /// For how long that counts.
         lasts: Duration,
     },
@@ -62,12 +62,12 @@ pub enum Command {
         /// The cluster.
         cluster: ClusterName,
         /// Who and why.
-        said: Said,
+        said: Attribution,
         /// For how long; for good where there is none.
         lasts: Option<Duration>,
     },
     /// The pause ends.
-    Unpause(ClusterName, Said),
+    Unpause(ClusterName, Attribution),
 }
 
 /// What came of it, for people.
@@ -156,7 +156,7 @@ impl Engine {
     async fn approve(
         &mut self,
         run: RunId,
-        said: Said,
+        said: Attribution,
         digest: Option<String>,
         max_loss: Option<u64>,
     ) -> Result<Reply, CommandError> {
@@ -183,7 +183,7 @@ impl Engine {
         self.tell(run, event, "is approved").await
     }
 
-    async fn deny(&mut self, run: RunId, said: Said) -> Result<Reply, CommandError> {
+    async fn deny(&mut self, run: RunId, said: Attribution) -> Result<Reply, CommandError> {
         let watched = self.state.cluster_of_run(run);
         let found = watched.and_then(|watched| watched.state.runs.get(&run));
         let found = found.ok_or_else(|| CommandError::NotFound(format!("run {run}")))?;
@@ -220,7 +220,7 @@ impl Engine {
         Ok(reply)
     }
 
-    async fn ack(&mut self, loss: LossId, said: Said) -> Result<Reply, CommandError> {
+    async fn ack(&mut self, loss: LossId, said: Attribution) -> Result<Reply, CommandError> {
         let mut clusters = self.state.clusters.values();
         let watched = clusters.find(|watched| watched.state.losses.contains_key(&loss));
         let cluster = watched.map(|watched| watched.inventory.name.clone());
@@ -233,7 +233,7 @@ impl Engine {
         &mut self,
         cluster: ClusterName,
         member: MemberName,
-        said: Said,
+        said: Attribution,
         lasts: Duration,
     ) -> Result<Reply, CommandError> {
         let watched = self.state.clusters.get(&cluster);

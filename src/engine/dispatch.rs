@@ -20,7 +20,7 @@ use crate::domain::{
     journal::record::Record,
     rules::{
         action::{ErrorKind, Failure},
-        bindings::Roots,
+        bindings::Bindings,
         expr::Value,
         response::{Response, Rung},
     },
@@ -162,7 +162,7 @@ impl Engine {
 }
 
 /// The parameters a rung gives its playbook.
-fn params(rung: &Rung, roots: &Roots) -> Result<BTreeMap<String, Value>, String> {
+fn params(rung: &Rung, roots: &Bindings) -> Result<BTreeMap<String, Value>, String> {
     let filled = rung.with.iter().map(|(name, arg)| {
         let value =
             arg.fill(roots).map_err(|stop| format!("`{name}`: {} is not known", missing(&stop)));

@@ -27,7 +27,7 @@ use crate::domain::{
     },
     inventory::Mode,
     rules::{
-        bindings::Roots,
+        bindings::Bindings,
         playbook::model::{Destroys, Playbook},
         response::{Response, Rung},
     },
@@ -107,7 +107,7 @@ fn grace_facts(
     watched: &Watched,
     incident: &Incident,
     response: &Response,
-    roots: &Roots,
+    roots: &Bindings,
     now: Time,
 ) -> GraceFacts {
     let first_until = incident.opened_at.after(response.grace.hold);
@@ -123,7 +123,7 @@ fn grace_facts(
 }
 
 /// The rung that is next and applies.
-fn next_rung(response: &Response, incident: &Incident, roots: &Roots) -> Option<(usize, Rung)> {
+fn next_rung(response: &Response, incident: &Incident, roots: &Bindings) -> Option<(usize, Rung)> {
     let rungs = response.ladder.iter().enumerate().skip(incident.rung);
     let applies = |rung: &&(usize, &Rung)| {
         rung.1.when.as_ref().is_none_or(|when| when.truth(roots) == Ok(true))

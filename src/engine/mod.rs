@@ -49,7 +49,7 @@ use crate::{
         },
         incident::{
             IncidentEvent,
-            bounds::Crowds,
+            bounds::CardinalityLimit,
             ledger::{Attempt, Subject},
         },
         inventory::Cluster,
@@ -61,7 +61,7 @@ use crate::{
         },
     },
     store::{Append, Batch, NewEntry, Store, StoreError, StreamName},
-    targets::Patient,
+    targets::Target,
     telemetry::metrics::Metrics,
 };
 
@@ -102,8 +102,8 @@ pub struct Engine {
     cancel: CancellationToken,
     looking: Arc<Semaphore>,
     touched: Vec<(Subject, bool)>,
-    too_many_subjects: Crowds,
-    too_many_incidents: Crowds,
+    too_many_subjects: CardinalityLimit,
+    too_many_incidents: CardinalityLimit,
     arrived: Option<tokio::time::Instant>,
     running: Arc<Semaphore>,
     fence: u64,
@@ -115,7 +115,7 @@ impl Engine {
     /// Reads the journal back and makes the loop ready; `run` starts it.
     pub async fn start(
         settings: Settings,
-        clusters: Vec<(Arc<Cluster>, Arc<dyn Patient>)>,
+        clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
         clock: Clock,
@@ -138,8 +138,8 @@ impl Engine {
             cancel: CancellationToken::new(),
             looking,
             touched: Vec::new(),
-            too_many_subjects: Crowds::default(),
-            too_many_incidents: Crowds::default(),
+            too_many_subjects: CardinalityLimit::default(),
+            too_many_incidents: CardinalityLimit::default(),
             arrived: None,
             running,
             fence,

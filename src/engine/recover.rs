@@ -20,7 +20,7 @@ use crate::{
         },
     },
     store::{AlertRow, Store, StoreError, StreamName},
-    targets::Patient,
+    targets::Target,
 };
 
 /// Why the engine cannot start.
@@ -47,7 +47,7 @@ pub enum StartError {
 /// Everything as the store has it, and the fence of this process.
 pub(super) async fn state(
     settings: Settings,
-    clusters: Vec<(Arc<Cluster>, Arc<dyn Patient>)>,
+    clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
     store: &Arc<dyn Store>,
     clock: Clock,
 ) -> Result<(State, u64), StartError> {

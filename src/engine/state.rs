@@ -25,7 +25,7 @@ use crate::{
         rules::{playbook::model::Playbook, response::Response},
         run::plan::Plan,
     },
-    targets::{Patient, Toolset},
+    targets::{Target, Toolset},
 };
 
 /// One look at a cluster and what it says.
@@ -47,7 +47,7 @@ pub struct Watched {
     /// Its inventory entry.
     pub inventory: Arc<Cluster>,
     /// Its systems.
-    pub patient: Arc<dyn Patient>,
+    pub patient: Arc<dyn Target>,
     /// The fold of its journal.
     pub state: ClusterState,
     /// The next position in its stream.

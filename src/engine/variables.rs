@@ -7,8 +7,8 @@ use crate::domain::{
     base::time::Time,
     incident::{correlation::Signal, ledger::Subject},
     rules::{
-        bindings::{self, Roots},
-        expr::{Stop, Value},
+        bindings::{self, Bindings},
+        expr::{EvalError, Value},
     },
 };
 
@@ -18,7 +18,7 @@ pub(super) fn response_roots(
     subject: &Subject,
     signals: &[Signal],
     now: Time,
-) -> Roots {
+) -> Bindings {
     let mut values = BTreeMap::new();
     let labels =
         subject.labels.iter().map(|(name, value)| (name.as_str(), Value::str(value.as_str())));
@@ -33,7 +33,7 @@ pub(super) fn response_roots(
     if let Some(look) = &watched.look {
         add_look(&mut values, look);
     }
-    Roots { values, cluster: watched.inventory.clone(), now }
+    Bindings { values, cluster: watched.inventory.clone(), now }
 }
 
 /// Adds what a look shows: `etcd` and `hosts`.
@@ -44,10 +44,10 @@ pub(super) fn add_look(values: &mut BTreeMap<String, Value>, look: &Look) {
 }
 
 /// What stopped an evaluation, for people.
-pub(super) fn missing(stop: &Stop) -> String {
+pub(super) fn missing(stop: &EvalError) -> String {
     match stop {
-        Stop::Unknown { path, .. } => path.clone(),
-        Stop::Error { message, .. } => message.clone(),
-        Stop::Spent => "the expression is too expensive".into(),
+        EvalError::Unknown { path, .. } => path.clone(),
+        EvalError::Error { message, .. } => message.clone(),
+        EvalError::Spent => "the expression is too expensive".into(),
     }
 }

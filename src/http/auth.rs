@@ -20,7 +20,7 @@ use axum::{
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Door, error::Refusal};
+use super::{ApiState, error::Refusal};
 use crate::domain::rules::response::Role;
 
 /// A secret in a file; the file is read again when it changes.
@@ -193,10 +193,10 @@ fn names_loopback(headers: &HeaderMap) -> bool {
     is_loopback || host.eq_ignore_ascii_case("localhost")
 }
 
-impl FromRequestParts<Arc<Door>> for Caller {
+impl FromRequestParts<Arc<ApiState>> for Caller {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, door: &Arc<ApiState>) -> Result<Self, Refusal> {
         door.settings.access.caller(&parts.headers)
     }
 }

@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    Door,
+    ApiState,
     auth::Caller,
     error::Refusal,
     views::{AlertView, ClusterView, IncidentView, LossView, Page, RunView},
@@ -86,7 +86,7 @@ impl Paging {
 }
 
 pub(super) async fn clusters(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     asked: Asked,
 ) -> Listed<ClusterView> {
@@ -111,7 +111,7 @@ fn name_of(watched: &crate::engine::state::Watched) -> String {
 }
 
 pub(super) async fn cluster(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<ClusterView>, Refusal> {
@@ -124,7 +124,7 @@ pub(super) async fn cluster(
 }
 
 pub(super) async fn alerts(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     asked: Asked,
 ) -> Listed<AlertView> {
@@ -151,7 +151,7 @@ pub(super) async fn alerts(
 }
 
 pub(super) async fn alert(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     Path(print): Path<String>,
 ) -> Result<Json<AlertView>, Refusal> {
@@ -165,7 +165,7 @@ pub(super) async fn alert(
 }
 
 pub(super) async fn incidents(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     asked: Asked,
 ) -> Listed<IncidentView> {
@@ -184,7 +184,7 @@ pub(super) async fn incidents(
 }
 
 pub(super) async fn incident(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<IncidentView>, Refusal> {
@@ -198,7 +198,7 @@ pub(super) async fn incident(
 }
 
 pub(super) async fn runs(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     asked: Asked,
 ) -> Listed<RunView> {
@@ -216,7 +216,7 @@ pub(super) async fn runs(
 }
 
 pub(super) async fn run(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<RunView>, Refusal> {
@@ -230,7 +230,7 @@ pub(super) async fn run(
 }
 
 pub(super) async fn losses(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     asked: Asked,
 ) -> Listed<LossView> {
@@ -251,7 +251,7 @@ pub(super) async fn losses(
 }
 
 pub(super) async fn loss(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<LossView>, Refusal> {

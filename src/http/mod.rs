@@ -63,7 +63,7 @@ pub struct Settings {
 }
 
 /// What every route shares.
-pub struct Door {
+pub struct ApiState {
     handle: Handle,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -73,7 +73,7 @@ pub struct Door {
     tasks: TaskTracker,
 }
 
-impl Door {
+impl ApiState {
     /// Joins the parts. `store_bytes` is asked at every scrape.
     pub fn new(
         handle: Handle,
@@ -110,14 +110,14 @@ impl Door {
     }
 }
 
-impl fmt::Debug for Door {
+impl fmt::Debug for ApiState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("ApiState").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
 /// All routes.
-pub fn router(door: Arc<Door>) -> Router {
+pub fn router(door: Arc<ApiState>) -> Router {
     let lists = Router::new()
         .route("/api/v1/clusters", get(lists::clusters))
         .route("/api/v1/clusters/{name}", get(lists::cluster))

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Door, error::Refusal};
+use super::{ApiState, error::Refusal};
 use crate::telemetry::metrics::CONTENT_TYPE;
 
 /// An engine that takes longer is not ready; probes have a limit of a second by custom.
@@ -16,7 +16,7 @@ const READY_WITHIN: Duration = Duration::from_millis(900);
 
 /// Current counts are read from the engine at this moment. One that does not answer leaves the last
 /// ones on the page: the counters on it are what explains why.
-pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
+pub(super) async fn metrics(State(door): State<Arc<ApiState>>) -> Response {
     let bytes = (door.store_bytes)();
     if let Ok(scrape) = door.look(move |state| state.scrape(bytes)).await {
         *door.scraped.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = scrape;
@@ -30,7 +30,7 @@ pub(super) async fn healthy() -> &'static str {
 }
 
 /// The journal was replayed (there is no engine before that) and the engine answers.
-pub(super) async fn ready(State(door): State<Arc<Door>>) -> Result<&'static str, Refusal> {
+pub(super) async fn ready(State(door): State<Arc<ApiState>>) -> Result<&'static str, Refusal> {
     match tokio::time::timeout(READY_WITHIN, door.handle.read(|_| ())).await {
         Ok(Some(())) => Ok("quorate is ready\n"),
         Ok(None) => Err(Refusal::Unavailable("the engine has stopped".into())),

@@ -20,14 +20,14 @@ use axum::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{API_BODY_MAX, Door, auth::Caller, error::Refusal, views::Done};
+use super::{API_BODY_MAX, ApiState, auth::Caller, error::Refusal, views::Done};
 use crate::{
     domain::{
         base::{
             id::{ClusterName, LossId, MemberName, RunId},
             time::parse_duration,
         },
-        journal::record::Said,
+        journal::record::Attribution,
         rules::response::Role,
     },
     engine::{commands::Command, state::State as Engine},
@@ -44,10 +44,10 @@ type Answer = Result<Json<Done>, Refusal>;
 /// A JSON body of the API.
 pub(super) struct Order<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<Door>> for Order<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<ApiState>> for Order<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request<Body>, _: &Arc<Door>) -> Result<Self, Refusal> {
+    async fn from_request(request: Request<Body>, _: &Arc<ApiState>) -> Result<Self, Refusal> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {
@@ -92,7 +92,7 @@ pub(super) struct Pausing {
 }
 
 impl Caller {
-    fn says(self, reason: Option<String>) -> Result<Said, Refusal> {
+    fn says(self, reason: Option<String>) -> Result<Attribution, Refusal> {
         let reason = reason.unwrap_or_default().trim().to_owned();
         if reason.is_empty() {
             return Err(Refusal::Usage("a `reason` is needed: it is kept with the order".into()));
@@ -100,11 +100,11 @@ impl Caller {
         if reason.chars().count() > REASON_MAX {
             return Err(Refusal::Usage(format!("a reason of more than {REASON_MAX} characters")));
         }
-        Ok(Said { by: self.name, reason })
+        Ok(Attribution { by: self.name, reason })
     }
 }
 
-impl Door {
+impl ApiState {
     async fn order(&self, command: Command) -> Answer {
         let reply = tokio::time::timeout(super::ANSWER_WITHIN, self.handle.command(command)).await;
         let late =
@@ -129,7 +129,7 @@ fn span(text: Option<&str>) -> Result<Option<Duration>, Refusal> {
 }
 
 pub(super) async fn approve(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(id): Path<String>,
     Order(order): Order<Approving>,
@@ -155,7 +155,7 @@ fn approver_of(state: &Engine, run: RunId) -> Role {
 }
 
 pub(super) async fn deny(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(id): Path<String>,
     Order(order): Order<Because>,
@@ -165,7 +165,7 @@ pub(super) async fn deny(
 }
 
 pub(super) async fn resume(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(id): Path<String>,
     Order(order): Order<Because>,
@@ -175,7 +175,7 @@ pub(super) async fn resume(
 }
 
 pub(super) async fn abandon(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(id): Path<String>,
     Order(order): Order<Because>,
@@ -185,7 +185,7 @@ pub(super) async fn abandon(
 }
 
 pub(super) async fn ack(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(id): Path<String>,
     Order(order): Order<Because>,
@@ -197,7 +197,7 @@ pub(super) async fn ack(
 }
 
 pub(super) async fn attest(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(name): Path<String>,
     Order(order): Order<Attesting>,
@@ -210,7 +210,7 @@ pub(super) async fn attest(
 }
 
 pub(super) async fn pause(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(name): Path<String>,
     Order(order): Order<Pausing>,
@@ -222,7 +222,7 @@ pub(super) async fn pause(
 }
 
 pub(super) async fn unpause(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     caller: Caller,
     Path(name): Path<String>,
     Order(order): Order<Because>,

@@ -7,7 +7,7 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::Value as Json_;
 
-use super::{Door, auth::Caller, error::Refusal, orders::Order, views::PlanView};
+use super::{ApiState, auth::Caller, error::Refusal, orders::Order, views::PlanView};
 use crate::{
     domain::{base::id::ClusterName, rules::expr::Value},
     engine::{commands, state::State as Engine},
@@ -23,7 +23,7 @@ pub(super) struct Planning {
 }
 
 pub(super) async fn plan(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     Order(order): Order<Planning>,
 ) -> Result<Json<PlanView>, Refusal> {

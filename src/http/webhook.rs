@@ -17,7 +17,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::{
-    ANSWER_WITHIN, Door, auth,
+    ANSWER_WITHIN, ApiState, auth,
     error::Refusal,
     payload::{self, ALERTS_MAX},
     views::Receipt,
@@ -37,7 +37,7 @@ struct Noted {
 }
 
 /// `POST` and `PUT /api/v1/webhook`.
-pub(super) async fn receive(State(door): State<Arc<Door>>, request: Request) -> Response {
+pub(super) async fn receive(State(door): State<Arc<ApiState>>, request: Request) -> Response {
     let began = Instant::now();
     let mut noted = Noted { source: "alertmanager", bytes: 0 };
     let answer = tokio::time::timeout(ANSWER_WITHIN, take(&door, request, &mut noted)).await;
@@ -55,7 +55,7 @@ pub(super) async fn receive(State(door): State<Arc<Door>>, request: Request) -> 
     response
 }
 
-async fn take(door: &Door, request: Request, noted: &mut Noted) -> Result<Receipt, Refusal> {
+async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Receipt, Refusal> {
     let (parts, body) = request.into_parts();
     if let Some(secret) = &door.settings.webhook_bearer
         && !secret.is(auth::bearer(&parts.headers)?)

@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::{
-    Door,
+    ApiState,
     auth::Caller,
     error::Refusal,
     views::{Question, WhyView},
@@ -16,7 +16,7 @@ use super::{
 
 /// For an incident, a run, a loss or an alert's fingerprint.
 pub(super) async fn why(
-    State(door): State<Arc<Door>>,
+    State(door): State<Arc<ApiState>>,
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<WhyView>, Refusal> {

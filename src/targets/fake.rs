@@ -18,8 +18,8 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use self::world::World;
-use super::{AlertState, Depth, Patient, Tool, Toolset};
+use self::world::Variables;
+use super::{AlertState, Depth, Target, Tool, Toolset};
 use crate::domain::{
     base::{id::MemberName, time::Time},
     etcd::evidence::Evidence,
@@ -60,31 +60,31 @@ pub enum Moment {
 
 /// The model; clones share one world, so that a second engine finds what the first one left.
 #[derive(Clone)]
-pub struct FakePatient {
-    world: Arc<Mutex<World>>,
+pub struct FakeTarget {
+    world: Arc<Mutex<Variables>>,
     halted: Arc<watch::Sender<u32>>,
 }
 
-impl fmt::Debug for FakePatient {
+impl fmt::Debug for FakeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FakePatient").finish_non_exhaustive()
+        f.debug_struct("FakeTarget").finish_non_exhaustive()
     }
 }
 
-impl FakePatient {
+impl FakeTarget {
     /// A healthy cluster `c1` of these members, each on a host `h-<member>`, at revision 1.
     pub fn new<const N: usize>(members: [&str; N]) -> Self {
         Self {
-            world: Arc::new(Mutex::new(World::new(&members))),
+            world: Arc::new(Mutex::new(Variables::new(&members))),
             halted: Arc::new(watch::Sender::new(0)),
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, Variables> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with(self, change: impl FnOnce(&mut World)) -> Self {
+    fn with(self, change: impl FnOnce(&mut Variables)) -> Self {
         change(&mut self.world());
         self
     }
@@ -166,7 +166,7 @@ impl FakePatient {
         self.with(|world| world.fail(action, nth..=nth, kind, Moment::After))
     }
 
-    /// The `nth` call of an action never returns; see [`FakePatient::halted`].
+    /// The `nth` call of an action never returns; see [`FakeTarget::halted`].
     #[must_use]
     pub fn halt(self, action: &str, nth: u32, moment: Moment) -> Self {
         self.with(|world| world.halt(action, nth, moment))
@@ -265,7 +265,7 @@ impl FakePatient {
     }
 }
 
-impl Patient for FakePatient {
+impl Target for FakeTarget {
     fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>> {
         Box::pin(async move {
             let version = self.world().tools.clone();

@@ -1,16 +1,16 @@
 //! The systems we read and repair, behind one trait: nothing above this layer knows a protocol.
 //!
-//! Reading ([`Patient::assess`]) and acting ([`Patient::act`]) are apart: a look never changes
+//! Reading ([`Target::assess`]) and acting ([`Target::act`]) are apart: a look never changes
 //! anything, an action never decides anything. The catalogue of actions is a value.
 
 mod alertmanager;
 pub mod catalogue;
+pub mod cluster;
 mod commands;
 mod etcd;
 pub mod fake;
 mod host;
 mod http;
-pub mod patient;
 mod prometheus;
 #[cfg(test)]
 mod testing;
@@ -39,7 +39,7 @@ pub enum Depth {
     /// Every vantage, but a client port that stays silent although its member's other ports answered
     /// is given up soon: for a run that waits for members it started itself. A member that joins is
     /// silent there for seven seconds.
-    Brisk,
+    FailFast,
 }
 
 /// One cluster's systems.
@@ -47,7 +47,7 @@ pub enum Depth {
 /// *Guarantees*: `assess` and `before` change nothing. A silent system delays an answer by no more
 /// than the probe timeout. Errors carry what failed, on what, and what to do; never a secret.
 /// *Assumptions*: the caller journals before and after `act`.
-pub trait Patient: Send + Sync + Debug {
+pub trait Target: Send + Sync + Debug {
     /// One look, every member and host in parallel. `now` is asked for each reading's time.
     fn assess<'a>(
         &'a self,

@@ -13,7 +13,7 @@ use quorate::{
     domain::{inventory::Mode, rules},
     engine::clock::Clock,
     store::{MemoryStore, memory},
-    targets::{catalogue::catalogue, fake::FakePatient},
+    targets::{catalogue::catalogue, fake::FakeTarget},
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const GENEROUS: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(crate) struct TestApp {
     app: App,
-    pub(crate) patient: FakePatient,
+    pub(crate) patient: FakeTarget,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) url: String,
     client: Client,
@@ -84,7 +84,7 @@ impl TestApp {
     /// With a changed configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
-        let patient = FakePatient::new(["m1", "m2", "m3"]).named("c1").revision(100);
+        let patient = FakeTarget::new(["m1", "m2", "m3"]).named("c1").revision(100);
         let mut cluster = patient.inventory();
         cluster.mode = Mode::Propose;
         let mut config = Config::without_file(Path::new("nowhere"));
@@ -154,7 +154,7 @@ impl TestApp {
     }
 
     /// Runs a verb of the built program against this server.
-    pub(crate) async fn cli(&self, args: &[&str]) -> Said {
+    pub(crate) async fn cli(&self, args: &[&str]) -> Attribution {
         said(args, &[("QUORATE_SERVER", &self.url)]).await
     }
 
@@ -166,18 +166,18 @@ impl TestApp {
 
 /// What a verb did.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct Attribution {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 /// Runs a verb of the built program.
-pub(crate) async fn said(args: &[&str], env: &[(&str, &str)]) -> Said {
+pub(crate) async fn said(args: &[&str], env: &[(&str, &str)]) -> Attribution {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
     command.args(args).envs(env.iter().copied()).env("COLUMNS", "100").current_dir(repository(""));
     let output = command.output().await.unwrap();
-    Said {
+    Attribution {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -15,7 +15,7 @@ use quorate::{
             expr::Value,
         },
     },
-    targets::{Depth, Patient, catalogue::catalogue, patient::patient},
+    targets::{Depth, Target, catalogue::catalogue, cluster::target},
 };
 
 use crate::harness::{
@@ -25,7 +25,7 @@ use crate::harness::{
 /// A cluster and quorate's hands on it, without quorate.
 struct Bench {
     etcd: Etcd,
-    patient: Arc<dyn Patient>,
+    patient: Arc<dyn Target>,
     run: RunId,
 }
 
@@ -33,7 +33,7 @@ impl Bench {
     fn of(layout: Layout<'_>) -> Self {
         let etcd = layout.start();
         use_ring();
-        let patient = patient(Arc::new(inventory(&etcd)));
+        let patient = target(Arc::new(inventory(&etcd)));
         Self { etcd, patient, run: RunId(uuid::Uuid::now_v7()) }
     }
 

@@ -29,11 +29,11 @@ pub fn pair(subject: &Subject) -> Pair {
 
 /// Where one bound refuses.
 #[derive(Debug, Default)]
-pub struct Crowds {
+pub struct CardinalityLimit {
     full: BTreeSet<Pair>,
 }
 
-impl Crowds {
+impl CardinalityLimit {
     /// Notes a refusal; `true` where it is the first since there was room.
     pub fn refuse(&mut self, subject: &Subject) -> bool {
         self.full.insert(pair(subject))

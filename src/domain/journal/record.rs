@@ -24,7 +24,7 @@ pub const VERSION: u16 = 1;
 
 /// Who said something, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct Attribution {
     /// Who.
     pub by: String,
     /// Why.
@@ -74,7 +74,7 @@ pub enum Record {
     /// A person paused the cluster.
     Paused(Paused),
     /// A person ended the pause.
-    Unpaused(Said),
+    Unpaused(Attribution),
     /// A look-out was set.
     WatchSet(Watch),
     /// A look-out ended, or found something.
@@ -98,7 +98,7 @@ pub struct Acknowledged {
     pub loss: LossId,
     /// Who and why.
     #[serde(flatten)]
-    pub said: Said,
+    pub said: Attribution,
 }
 
 /// See [`Record::Attested`].
@@ -116,7 +116,7 @@ pub struct Attested {
 pub struct Paused {
     /// Who and why.
     #[serde(flatten)]
-    pub said: Said,
+    pub said: Attribution,
     /// Until when; for good where there is none.
     pub until: Option<Time>,
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::expr::{HostOf, Value, World};
+use super::expr::{HostOf, Value, Variables};
 use crate::domain::{
     base::time::Time,
     etcd::{
@@ -19,7 +19,7 @@ use crate::domain::{
 
 /// A set of root values, and what the functions need.
 #[derive(Clone, Debug)]
-pub struct Roots {
+pub struct Bindings {
     /// Values by name.
     pub values: BTreeMap<String, Value>,
     /// The inventory, for `hosts.of_member`.
@@ -28,7 +28,7 @@ pub struct Roots {
     pub now: Time,
 }
 
-impl World for Roots {
+impl Variables for Bindings {
     fn root(&self, name: &str) -> Option<Value> {
         self.values.get(name).cloned()
     }

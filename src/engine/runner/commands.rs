@@ -7,7 +7,7 @@ use crate::{
         base::{id::RunId, time::Time},
         rules::{
             action::Call,
-            bindings::{self, Roots},
+            bindings::{self, Bindings},
             expr::{Expr, Value},
             playbook::model::{ActionCall, Arg, Playbook, Step, StepKind},
         },
@@ -59,7 +59,7 @@ fn expected_choice(playbook: &Playbook, watched: &Watched) -> Option<(String, Va
 
 struct Listing<'a> {
     watched: &'a Watched,
-    roots: Roots,
+    roots: Bindings,
     id: RunId,
     run: Option<&'a Run>,
     out: Vec<String>,
@@ -74,7 +74,7 @@ impl<'a> Listing<'a> {
         now: Time,
     ) -> Self {
         values.insert("cluster".into(), bindings::cluster_value(&watched.inventory));
-        let roots = Roots { values, cluster: watched.inventory.clone(), now };
+        let roots = Bindings { values, cluster: watched.inventory.clone(), now };
         Self { watched, roots, id, run, out: Vec::new() }
     }
 

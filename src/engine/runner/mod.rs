@@ -40,7 +40,7 @@ use crate::{
             next::{self, Next, VERIFY_TIMEOUT},
         },
     },
-    targets::Patient,
+    targets::Target,
     telemetry::metrics::Metrics,
 };
 
@@ -54,7 +54,7 @@ pub struct Context {
     /// The cluster's inventory entry.
     pub inventory: Arc<Cluster>,
     /// The cluster's systems.
-    pub patient: Arc<dyn Patient>,
+    pub patient: Arc<dyn Target>,
     /// The way into the loop.
     pub handle: Handle,
     /// The engine's clock.

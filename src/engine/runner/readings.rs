@@ -8,8 +8,8 @@ use super::Runner;
 use crate::{
     domain::{
         rules::{
-            bindings::{self, Roots},
-            expr::{Expr, Stop, Template, Value},
+            bindings::{self, Bindings},
+            expr::{EvalError, Expr, Template, Value},
             playbook::model::{Arg, Playbook},
         },
         run::{apply::Run, next::Scope, values},
@@ -48,7 +48,7 @@ impl Runner {
         let asked = Instant::now();
         // past the point of no return it waits for members it started itself
         let past_return = run.past_return.is_some();
-        let depth = if past_return { Depth::Brisk } else { Depth::Full };
+        let depth = if past_return { Depth::FailFast } else { Depth::Full };
         let evidence = self.context.patient.assess(depth, &now).await;
         let (name, held) = (self.context.cluster.clone(), run.held.clone());
         let look = self.context.handle.read(move |state| {
@@ -73,7 +73,7 @@ impl Runner {
         scope: &Scope,
         source: &str,
         age_max: Duration,
-    ) -> Roots {
+    ) -> Bindings {
         let mut values = values::names(run, playbook, prefix, scope);
         values.insert("cluster".into(), bindings::cluster_value(&self.context.inventory));
         if (source.contains("etcd.") || source.contains("hosts["))
@@ -81,7 +81,7 @@ impl Runner {
         {
             variables::add_look(&mut values, &look);
         }
-        Roots { values, cluster: self.context.inventory.clone(), now: self.now() }
+        Bindings { values, cluster: self.context.inventory.clone(), now: self.now() }
     }
 
     /// Whether a condition holds.
@@ -93,7 +93,7 @@ impl Runner {
         scope: &Scope,
         condition: &Expr,
         age_max: Duration,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, EvalError> {
         let source = condition.source().to_owned();
         let roots = self.roots(run, playbook, prefix, scope, &source, age_max).await;
         condition.truth(&roots)
@@ -108,7 +108,7 @@ impl Runner {
         scope: &Scope,
         args: &BTreeMap<String, Arg>,
         extra: &[(&str, Value)],
-    ) -> Result<BTreeMap<String, Value>, Stop> {
+    ) -> Result<BTreeMap<String, Value>, EvalError> {
         let source: String = args.values().map(sources).collect();
         let mut roots = self.roots(run, playbook, prefix, scope, &source, AGE_MAX).await;
         roots.values.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -123,7 +123,7 @@ impl Runner {
         prefix: &str,
         scope: &Scope,
         template: &Template,
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, EvalError> {
         let source = template.source().to_owned();
         let roots = self.roots(run, playbook, prefix, scope, &source, AGE_MAX).await;
         template.fill(&roots)

@@ -20,7 +20,7 @@ use crate::{
         base::{id::ClusterName, time::Time},
         incident::{Closed, Incident},
         inventory::{Backups, Cluster, Endpoint, Etcd, Host, Member, Mode, Service, Tools},
-        journal::{cluster::ClusterState, record::Said},
+        journal::{cluster::ClusterState, record::Attribution},
         rules::{self, Rules, playbook::model::Playbook},
         run::{apply::Run, plan::Plan},
     },
@@ -32,7 +32,7 @@ use crate::{
     store::{MemoryStore, memory},
     targets::{
         self, AlertState,
-        fake::{FakePatient, State},
+        fake::{FakeTarget, State},
     },
     telemetry::metrics::Metrics,
 };
@@ -96,13 +96,13 @@ fn member(name: &str) -> Member {
 pub(super) const QUORUM: &str = "etcdInsufficientMembers";
 
 /// Who says something, and why.
-pub(super) fn said() -> Said {
-    Said { by: "ann".into(), reason: "looked at it".into() }
+pub(super) fn said() -> Attribution {
+    Attribution { by: "ann".into(), reason: "looked at it".into() }
 }
 
 /// Three members at revision 100.
-pub(super) fn three() -> FakePatient {
-    FakePatient::new(["m1", "m2", "m3"]).named("c1").revision(100)
+pub(super) fn three() -> FakeTarget {
+    FakeTarget::new(["m1", "m2", "m3"]).named("c1").revision(100)
 }
 
 /// What a bed is made of.
@@ -163,7 +163,7 @@ fn cluster(setup: &Setup) -> Cluster {
 
 /// One engine on one modelled cluster.
 pub(super) struct Bed {
-    pub(super) patient: FakePatient,
+    pub(super) patient: FakeTarget,
     pub(super) store: Arc<MemoryStore>,
     pub(super) handle: Handle,
     pub(super) metrics: Arc<Metrics>,
@@ -177,16 +177,16 @@ pub(super) struct Bed {
 
 impl Bed {
     /// Starts an engine; call within a paused runtime.
-    pub(super) async fn start(patient: FakePatient, mode: Mode, budget: u64) -> Self {
+    pub(super) async fn start(patient: FakeTarget, mode: Mode, budget: u64) -> Self {
         Self::with(patient, Setup { budget, ..Setup::new(mode) }).await
     }
 
     /// Starts an engine on something else than the usual.
-    pub(super) async fn with(patient: FakePatient, setup: Setup) -> Self {
+    pub(super) async fn with(patient: FakeTarget, setup: Setup) -> Self {
         Self::on(patient, memory(), setup, Time(1_800_000_000_000)).await
     }
 
-    async fn on(patient: FakePatient, store: Arc<MemoryStore>, setup: Setup, epoch: Time) -> Self {
+    async fn on(patient: FakeTarget, store: Arc<MemoryStore>, setup: Setup, epoch: Time) -> Self {
         static SHIPPED: OnceLock<Rules> = OnceLock::new();
         let loaded = match &setup.rules {
             None => SHIPPED.get_or_init(|| load(&shipped())).clone(),

@@ -27,7 +27,7 @@ use crate::{
         AlertRow, Batch, Entry, MemoryStore, ObservedRow, Pending, Store, StoreError, StreamHead,
         StreamName,
     },
-    targets::{AlertState, Depth, Patient, Toolset, fake::FakePatient},
+    targets::{AlertState, Depth, Target, Toolset, fake::FakeTarget},
 };
 
 /// When the world stops.
@@ -143,7 +143,7 @@ impl Store for GatedStore {
 
 /// A patient whose effects stop at the gate.
 #[derive(Clone)]
-pub(super) struct GatedPatient(pub(super) FakePatient, pub(super) Arc<Gate>);
+pub(super) struct GatedPatient(pub(super) FakeTarget, pub(super) Arc<Gate>);
 
 impl fmt::Debug for GatedPatient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,7 +151,7 @@ impl fmt::Debug for GatedPatient {
     }
 }
 
-impl Patient for GatedPatient {
+impl Target for GatedPatient {
     fn assess<'a>(
         &'a self,
         depth: Depth,

@@ -11,7 +11,7 @@ use crate::{
         run::{apply::Run, event::Outcome},
     },
     engine::commands::Command,
-    targets::fake::{FakePatient, State},
+    targets::fake::{FakeTarget, State},
 };
 
 /// One playbook and a world that calls for it.
@@ -37,13 +37,13 @@ const REPEATABLE: [&str; 5] =
 type Machine = (bool, Option<(String, i64)>, bool);
 
 /// What must be the same again after an undo: what runs on which data, and what is left of a run.
-fn picture(patient: &FakePatient) -> Vec<Machine> {
+fn picture(patient: &FakeTarget) -> Vec<Machine> {
     ["m1", "m2", "m3"].map(|m| (patient.runs(m), patient.data(m), patient.residue(m))).into()
 }
 
 impl Case {
     /// An engine whose cluster just lost its majority, with the alert that says so.
-    async fn begin(self, patient: FakePatient) -> Bed {
+    async fn begin(self, patient: FakeTarget) -> Bed {
         let bed = Bed::with(patient, Setup::new(self.mode)).await;
         bed.pass(30).await;
         bed.patient.set("m2", State::Gone);
@@ -84,7 +84,7 @@ fn outcome(run: &Run) -> Option<Outcome> {
 }
 
 /// Effects by action and subject, without those that may be repeated.
-fn effects(patient: &FakePatient) -> BTreeMap<(String, String), usize> {
+fn effects(patient: &FakeTarget) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
     for (action, subject) in patient.effects() {
         if !REPEATABLE.contains(&action.as_str()) {
@@ -96,7 +96,7 @@ fn effects(patient: &FakePatient) -> BTreeMap<(String, String), usize> {
     counts
 }
 
-fn is_whole(patient: &FakePatient) -> bool {
+fn is_whole(patient: &FakeTarget) -> bool {
     let residue = ["m1", "m2", "m3"].iter().any(|m| patient.residue(m));
     let runs = ["m1", "m2", "m3"].iter().all(|m| patient.runs(m));
     runs && !residue && patient.voters().len() == 3 && patient.data("m1").unwrap().1 >= 100
@@ -139,7 +139,7 @@ async fn a_failure_at_any_call_is_taken_back_or_parks_with_a_way_on() {
     }
 }
 
-async fn a_failure_is_taken_back_or_parks(case: Case, patient: FakePatient, what: &str) {
+async fn a_failure_is_taken_back_or_parks(case: Case, patient: FakeTarget, what: &str) {
     let bed = Bed::with(patient, Setup::new(case.mode)).await;
     bed.pass(30).await;
     bed.patient.set("m2", State::Gone);

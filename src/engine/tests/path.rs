@@ -3,11 +3,11 @@
 use super::bed::Bed;
 use crate::{
     domain::{inventory::Mode, run::event::Outcome},
-    targets::fake::{FakePatient, State},
+    targets::fake::{FakeTarget, State},
 };
 
-fn three() -> FakePatient {
-    FakePatient::new(["m1", "m2", "m3"]).named("c1").revision(100)
+fn three() -> FakeTarget {
+    FakeTarget::new(["m1", "m2", "m3"]).named("c1").revision(100)
 }
 
 /// Rows: B5, B8, B14, B18.

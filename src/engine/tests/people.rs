@@ -9,10 +9,10 @@ use crate::{
         run::{apply::Run, event::Outcome},
     },
     engine::commands::{Command, CommandError},
-    targets::fake::{FakePatient, Moment, State},
+    targets::fake::{FakeTarget, Moment, State},
 };
 
-async fn asked(patient: FakePatient) -> (Bed, Run) {
+async fn asked(patient: FakeTarget) -> (Bed, Run) {
     let bed = Bed::start(patient, Mode::Propose, 0).await;
     bed.pass(30).await;
     bed.lose_majority().await;
@@ -198,7 +198,7 @@ fn small(steps: &str) -> Setup {
     Setup { rules: Some(files), ..Setup::new(Mode::Auto) }
 }
 
-async fn on_small(patient: FakePatient, steps: &str) -> Bed {
+async fn on_small(patient: FakeTarget, steps: &str) -> Bed {
     let bed = Bed::with(patient, small(steps)).await;
     bed.pass(30).await;
     bed.lose_majority().await;

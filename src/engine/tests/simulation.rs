@@ -7,7 +7,7 @@ use super::bed::{Bed, QUORUM, Setup, said, three};
 use crate::{
     domain::{base::id::RunId, incident::ledger::Ledger, inventory::Mode},
     engine::commands::Command,
-    targets::fake::{FakePatient, State},
+    targets::fake::{FakeTarget, State},
 };
 
 /// A small generator; the same seed gives the same life.
@@ -99,7 +99,7 @@ async fn happens(bed: Bed, dice: &mut Dice, lost: &mut bool) -> (Bed, String) {
     (bed, what)
 }
 
-fn set(patient: &FakePatient, member: &str, state: State) -> String {
+fn set(patient: &FakeTarget, member: &str, state: State) -> String {
     patient.set(member, state);
     format!("{member} {state:?}")
 }

@@ -69,7 +69,7 @@ pub(crate) async fn look(cluster: &Cluster, depth: Depth, now: Now<'_>) -> Evide
     };
     let up = async {
         match (&cluster.prometheus, depth, &prometheus) {
-            (Some(endpoint), Depth::Full | Depth::Brisk, Ok(client)) => {
+            (Some(endpoint), Depth::Full | Depth::FailFast, Ok(client)) => {
                 Some(read(now, crate::targets::prometheus::up(client, endpoint, cluster)).await)
             }
             _ => None,
@@ -200,7 +200,7 @@ async fn beside(
     depth: Depth,
     now: Now<'_>,
 ) -> (Reading<Status>, Others) {
-    if depth != Depth::Brisk {
+    if depth != Depth::FailFast {
         return join(client, others).await;
     }
     let (mut client, mut others) = (std::pin::pin!(client), std::pin::pin!(others));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     look,
-    world::{Data, Entry, Machine, VERSION, World},
+    world::{Data, Entry, Machine, VERSION, Variables},
 };
 use crate::{
     domain::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The call's own reading of what it is about to change.
-pub(super) fn before(world: &World, call: &Call) -> Value {
+pub(super) fn before(world: &Variables, call: &Call) -> Value {
     let Some(machine) = call.text("member").and_then(|name| world.machines.get(name)) else {
         return Value::map::<&str>([]);
     };
@@ -40,7 +40,7 @@ pub(super) fn before(world: &World, call: &Call) -> Value {
 }
 
 /// Does it.
-pub(super) fn act(world: &mut World, call: &Call) -> Result<Done, Failure> {
+pub(super) fn act(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     match call.action.as_str() {
         "etcd.assess" => Ok(done([], false)),
         "etcd.snapshot" => snapshot(world, call),
@@ -72,7 +72,7 @@ pub(super) fn act(world: &mut World, call: &Call) -> Result<Done, Failure> {
 }
 
 /// Asks the model whether an earlier call took effect.
-pub(super) fn probe(world: &World, call: &Call, before: &Value) -> Probed {
+pub(super) fn probe(world: &Variables, call: &Call, before: &Value) -> Probed {
     let was = |field: &str| before.get(field).and_then(Value::as_bool).unwrap_or(false);
     let machine = call.text("member").and_then(|name| world.machines.get(name));
     let found = match (call.action.as_str(), machine) {
@@ -121,7 +121,7 @@ fn name(call: &Call) -> MemberName {
     call.text("member").unwrap_or("-").into()
 }
 
-fn machine<'w>(world: &'w mut World, call: &Call) -> Result<&'w mut Machine, Failure> {
+fn machine<'w>(world: &'w mut Variables, call: &Call) -> Result<&'w mut Machine, Failure> {
     let name = name(call);
     let machine = world.machines.get_mut(&name);
     let machine =
@@ -134,7 +134,7 @@ fn machine<'w>(world: &'w mut World, call: &Call) -> Result<&'w mut Machine, Fai
 }
 
 /// Like [`machine`], and its process must be gone.
-fn idle<'w>(world: &'w mut World, call: &Call) -> Result<&'w mut Machine, Failure> {
+fn idle<'w>(world: &'w mut Variables, call: &Call) -> Result<&'w mut Machine, Failure> {
     let machine = machine(world, call)?;
     if machine.process.is_some() {
         return Err(refused(ErrorKind::Conflict, &format!("{} still runs", name(call))));
@@ -164,7 +164,7 @@ fn hash(data: &Data) -> i64 {
     data.history * 1_000_003 + data.revision
 }
 
-fn snapshot(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn snapshot(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let of = call.text("of").unwrap_or("member");
     let machine = machine(world, call)?;
     let speaks = machine.process.as_ref().is_some_and(|process| !process.silent);
@@ -209,7 +209,7 @@ fn scratch_output(pid: u32, data: &Data) -> Done {
     done(fields, true)
 }
 
-fn scratch_start(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn scratch_start(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let pid = world.fresh();
     let machine = idle(world, call)?;
     let data = machine.places.get("scratch").cloned();
@@ -218,14 +218,14 @@ fn scratch_start(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(scratch_output(pid, &data))
 }
 
-fn scratch_stop(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn scratch_stop(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let machine = machine(world, call)?;
     let copy = machine.places.remove("scratch");
     let process = machine.scratch.take();
     Ok(done([], copy.is_some() || process.is_some()))
 }
 
-fn choose_survivor(world: &World, call: &Call) -> Result<Done, Failure> {
+fn choose_survivor(world: &Variables, call: &Call) -> Result<Done, Failure> {
     let seen = choose::Seen::read(call.args.get("observed"));
     let among = call.args.get("among").cloned().unwrap_or(Value::Null);
     let mut all = choose::candidates(&among, &world.order)?;
@@ -246,7 +246,7 @@ fn choose_survivor(world: &World, call: &Call) -> Result<Done, Failure> {
     Ok(Done { output: choose::output(&all, &world.order, &seen)?, changed: false })
 }
 
-fn data_copy(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn data_copy(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let machine = idle(world, call)?;
     let data = machine
         .data
@@ -262,7 +262,7 @@ fn data_copy(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(done(fields, before != Some(data)))
 }
 
-fn data_out(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn data_out(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let machine = idle(world, call)?;
     let place = place(call).unwrap_or_default();
     let Some(data) = machine.data.take() else { return Ok(done(moved(call), false)) };
@@ -274,7 +274,7 @@ fn data_out(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(done(moved(call), true))
 }
 
-fn data_in(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn data_in(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let machine = idle(world, call)?;
     let place = place(call).unwrap_or_default();
     if machine.data.is_some() {
@@ -289,7 +289,7 @@ fn data_in(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(done([("path", path(call))], true))
 }
 
-fn restore(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn restore(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let mark = world.fresh().into();
     let id = EtcdId(
         0xb0 + world
@@ -318,21 +318,21 @@ fn restore(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(done(fields, true))
 }
 
-fn leading(world: &World) -> Result<EtcdId, Failure> {
+fn leading(world: &Variables) -> Result<EtcdId, Failure> {
     world.leading().ok_or_else(|| refused(ErrorKind::Unavailable, "no member leads"))
 }
 
-fn learner_of(world: &World, call: &Call) -> Option<EtcdId> {
+fn learner_of(world: &Variables, call: &Call) -> Option<EtcdId> {
     let members = world.memberships.get(&world.leading()?)?;
     members.iter().find(|(_, entry)| entry.learner && entry.name == name(call)).map(|(id, _)| *id)
 }
 
-fn entry<'w>(world: &'w World, call: &Call) -> Option<(EtcdId, &'w Entry)> {
+fn entry<'w>(world: &'w Variables, call: &Call) -> Option<(EtcdId, &'w Entry)> {
     let id = EtcdId::parse(call.text("id")?)?;
     Some((id, world.memberships.get(&world.leading()?)?.get(&id)?))
 }
 
-fn added(world: &World, id: EtcdId, changed: bool) -> Done {
+fn added(world: &Variables, id: EtcdId, changed: bool) -> Done {
     let cluster = world.leading().unwrap_or_default();
     let pairs: Vec<String> = look::listed(world, cluster)
         .keys()
@@ -344,7 +344,7 @@ fn added(world: &World, id: EtcdId, changed: bool) -> Done {
     )
 }
 
-fn add_learner(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn add_learner(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let cluster = leading(world)?;
     if let Some(id) = learner_of(world, call) {
         return Ok(added(world, id, false));
@@ -362,7 +362,7 @@ fn add_learner(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(added(world, id, true))
 }
 
-fn promote(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn promote(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let cluster = leading(world)?;
     let Some((id, found)) = entry(world, call) else {
         return Err(refused(ErrorKind::NotFound, "member not found"));
@@ -382,14 +382,14 @@ fn promote(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(done([], was_learner))
 }
 
-fn remove(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn remove(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let cluster = leading(world)?;
     let Some((id, _)) = entry(world, call) else { return Ok(done([], false)) };
     world.memberships.entry(cluster).or_default().remove(&id);
     Ok(done([], true))
 }
 
-fn compare(world: &World, call: &Call) -> Result<Done, Failure> {
+fn compare(world: &Variables, call: &Call) -> Result<Done, Failure> {
     let cluster = leading(world)?;
     let voters = world.voters(cluster);
     let held: Vec<(&MemberName, &Data)> = voters
@@ -419,7 +419,7 @@ fn compare(world: &World, call: &Call) -> Result<Done, Failure> {
     Ok(done(fields, false))
 }
 
-fn start(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn start(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let running = world.running(call.started_at);
     let mark = world.fresh().into();
     let learner = learner_of(world, call);
@@ -466,7 +466,7 @@ fn start(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(started(pid, true))
 }
 
-fn stop(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn stop(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let process = machine(world, call)?.process.take();
     let ended_by = Value::str(if process.is_some() { "term" } else { "was_gone" });
     let changed = process.is_some();
@@ -474,7 +474,7 @@ fn stop(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(Done { output: Value::map([("ended_by", ended_by)].into_iter().chain(pid)), changed })
 }
 
-fn mask(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn mask(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let machine = machine(world, call)?;
     let masked = call.action == "host.service.mask";
     let changed = machine.masked != masked;
@@ -482,7 +482,7 @@ fn mask(world: &mut World, call: &Call) -> Result<Done, Failure> {
     Ok(done([], changed))
 }
 
-fn set_args(world: &mut World, call: &Call) -> Result<Done, Failure> {
+fn set_args(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let machine = machine(world, call)?;
     if call.action == "host.service.reset_args" {
         return Ok(done([], machine.args.take().is_some()));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     look::{host, peer_url},
-    world::World,
+    world::Variables,
 };
 use crate::domain::{
     alert::labels::Matchers,
@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 /// The entry.
-pub(super) fn of(world: &World) -> Cluster {
+pub(super) fn of(world: &Variables) -> Cluster {
     let hosts = world.order.iter().map(|name| (host(name), Host { address: None, zone: None }));
     Cluster {
         name: world.cluster.clone(),

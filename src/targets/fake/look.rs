@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{Data, Machine, Running, VERSION, World};
+use super::world::{Data, Machine, Running, VERSION, Variables};
 use crate::domain::{
     base::{
         id::{EtcdId, HostName, MemberName},
@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// One look at everything.
-pub(super) fn look(world: &World, at: Time) -> Evidence {
+pub(super) fn look(world: &Variables, at: Time) -> Evidence {
     let members = world
         .machines
         .iter()
@@ -50,7 +50,7 @@ pub(super) fn peer_url(member: &MemberName) -> String {
     format!("http://{member}:2380")
 }
 
-pub(super) fn listed(world: &World, cluster: EtcdId) -> BTreeMap<MemberName, ListedMember> {
+pub(super) fn listed(world: &Variables, cluster: EtcdId) -> BTreeMap<MemberName, ListedMember> {
     let members = world.memberships.get(&cluster).into_iter().flatten();
     members
         .map(|(id, entry)| {
@@ -66,7 +66,7 @@ pub(super) fn listed(world: &World, cluster: EtcdId) -> BTreeMap<MemberName, Lis
         .collect()
 }
 
-fn voter_set(world: &World) -> Option<VoterSet> {
+fn voter_set(world: &Variables) -> Option<VoterSet> {
     let cluster_id = world.leading()?;
     let (from, _) = world.leader(cluster_id)?;
     let revision = world.machines.get(&from)?.data.as_ref()?.revision;
@@ -74,7 +74,7 @@ fn voter_set(world: &World) -> Option<VoterSet> {
     Some(VoterSet { cluster_id, members: listed(world, cluster_id), revision, index, from })
 }
 
-fn member(world: &World, name: &MemberName, machine: &Machine, at: Time) -> MemberEvidence {
+fn member(world: &Variables, name: &MemberName, machine: &Machine, at: Time) -> MemberEvidence {
     let silence = if world.blind || !machine.reachable { Some(Cause::Timeout) } else { None };
     let host_silence = (!machine.reachable).then_some(Cause::Timeout);
     let runs = machine.process.as_ref().zip(machine.data.as_ref());
@@ -114,7 +114,7 @@ fn reading<T>(
     }
 }
 
-fn status(world: &World, data: &Data) -> Status {
+fn status(world: &Variables, data: &Data) -> Status {
     let leader = world.leader(data.cluster_id).map(|(_, id)| id);
     let entry = world.memberships.get(&data.cluster_id).and_then(|members| members.get(&data.id));
     let index = u64::try_from(data.revision).unwrap_or(0) + 7;
@@ -133,12 +133,12 @@ fn status(world: &World, data: &Data) -> Status {
     }
 }
 
-fn peer(world: &World, data: &Data) -> PeerView {
+fn peer(world: &Variables, data: &Data) -> PeerView {
     let members = listed(world, data.cluster_id).into_values().collect();
     PeerView { version: VERSION.into(), members }
 }
 
-fn metrics(world: &World, data: &Data) -> MetricsView {
+fn metrics(world: &Variables, data: &Data) -> MetricsView {
     let status = status(world, data);
     MetricsView {
         member_id: Some(data.id),

@@ -11,14 +11,14 @@ fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
     Call { action: action.into(), args, run: RunId(uuid::Uuid::from_u128(77)), started_at: Time(5) }
 }
 
-async fn act(patient: &FakePatient, action: &str, args: &[(&str, Value)]) -> Result<Done, Failure> {
+async fn act(patient: &FakeTarget, action: &str, args: &[(&str, Value)]) -> Result<Done, Failure> {
     assert!(catalogue().contains_key(action), "{action} is no row");
     let call = mk_call(action, args);
     let before = patient.before(&call).await?;
     patient.act(&call, &before).await
 }
 
-async fn do_(patient: &FakePatient, action: &str, member: &str) -> Done {
+async fn do_(patient: &FakeTarget, action: &str, member: &str) -> Done {
     act(patient, action, &[("member", Value::str(member))]).await.unwrap()
 }
 
@@ -28,7 +28,7 @@ fn text(done: &Done, field: &str) -> String {
 
 #[tokio::test]
 async fn a_lost_majority_is_rebuilt_in_the_order_of_the_playbook() {
-    let patient = FakePatient::new(["m1", "m2", "m3"]).revision(100).gone("m2").gone("m3");
+    let patient = FakeTarget::new(["m1", "m2", "m3"]).revision(100).gone("m2").gone("m3");
     assert!(patient.voters().is_empty());
     let snapshot = do_(&patient, "etcd.snapshot", "m1").await;
     let among = Value::map([("m1", Value::map([("snapshot", snapshot.output.clone())]))]);
@@ -83,7 +83,7 @@ async fn a_lost_majority_is_rebuilt_in_the_order_of_the_playbook() {
 #[tokio::test]
 async fn a_member_restarted_without_quorum_is_silent_and_read_by_its_copy() {
     let patient =
-        FakePatient::new(["m1", "m2", "m3"]).revision(9).gone("m2").gone("m3").silent("m1");
+        FakeTarget::new(["m1", "m2", "m3"]).revision(9).gone("m2").gone("m3").silent("m1");
     let seen = patient.assess(Depth::Full, &|| Time(1)).await;
     assert!(seen.members["m1"].client.value().is_none());
     assert!(seen.members["m1"].peer.value().is_some());
@@ -101,7 +101,7 @@ async fn a_member_restarted_without_quorum_is_silent_and_read_by_its_copy() {
 
 #[tokio::test]
 async fn named_calls_fail_or_halt_and_the_probe_tells_what_happened() {
-    let patient = FakePatient::new(["m1", "m2", "m3"])
+    let patient = FakeTarget::new(["m1", "m2", "m3"])
         .fail("host.service.stop", 1, ErrorKind::Tool)
         .halt("host.service.stop", 2, Moment::After);
     let call = mk_call("host.service.stop", &[("member", Value::str("m1"))]);
@@ -119,7 +119,7 @@ async fn named_calls_fail_or_halt_and_the_probe_tells_what_happened() {
 
 #[tokio::test]
 async fn a_healthy_cluster_shows_its_voters_and_a_blind_look_shows_nothing() {
-    let patient = FakePatient::new(["m1", "m2", "m3"]).revision(5);
+    let patient = FakeTarget::new(["m1", "m2", "m3"]).revision(5);
     let seen = patient.assess(Depth::Watch, &|| Time(1)).await;
     assert_eq!(seen.voters.unwrap().voters().count(), 3);
     assert!(patient.write(3));
@@ -138,7 +138,7 @@ async fn a_healthy_cluster_shows_its_voters_and_a_blind_look_shows_nothing() {
 /// Rows: E4.
 #[tokio::test]
 async fn another_cluster_or_other_members_than_expected_are_not_equal() {
-    let patient = FakePatient::new(["m1", "m2", "m3"]).revision(5);
+    let patient = FakeTarget::new(["m1", "m2", "m3"]).revision(5);
     let compared = act(&patient, "etcd.compare", &[]).await.unwrap().output;
     let first = |field: &str| compared.get(field).and_then(Value::as_list).unwrap().to_vec();
     let (cluster, ids) = (first("cluster_ids").remove(0), first("ids"));

@@ -71,7 +71,7 @@ struct Fault {
 }
 
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct Variables {
     pub(super) cluster: ClusterName,
     /// In the order of the inventory.
     pub(super) order: Vec<MemberName>,
@@ -96,7 +96,7 @@ pub(super) fn subject(call: &Call) -> String {
     call.text("member").or_else(|| call.text("id")).unwrap_or("-").into()
 }
 
-impl World {
+impl Variables {
     pub(super) fn new(members: &[&str]) -> Self {
         let order: Vec<MemberName> = members.iter().map(|name| MemberName::from(*name)).collect();
         let mut world = Self {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     alert::{Incoming, labels::Labels},
-    incident::bounds::{Crowds, INCIDENTS_MAX},
+    incident::bounds::{CardinalityLimit, INCIDENTS_MAX},
     rules::{self, action::Catalogue},
 };
 
@@ -125,7 +125,7 @@ fn an_alert_that_is_long_over_makes_no_subject_of_a_node() {
 
 #[test]
 fn a_crowd_is_news_once_until_a_tenth_is_free() {
-    let mut crowds = Crowds::default();
+    let mut crowds = CardinalityLimit::default();
     let mut bed = Bed::new();
     let filed = bed.node("c1", 0, true, NOW);
     let subject = filed.touched.iter().find(|subject| is_bounded(subject)).unwrap();

@@ -1,13 +1,13 @@
 //! Evaluates a checked tree within its fuel.
 //!
-//! An absent reading stops with [`Stop::Unknown`]. `&&`, `||`, `all` and `exists` absorb it where
+//! An absent reading stops with [`EvalError::Unknown`]. `&&`, `||`, `all` and `exists` absorb it where
 //! another operand decides. Of two stops an unknown outranks an error: once it is read, the error
 //! may be gone. Spent fuel outranks both and is never absorbed.
 
 use std::sync::Arc;
 
 use super::{
-    Compiled, Stop, Value, World,
+    Compiled, EvalError, Value, Variables,
     tree::{By, Fold, Loop, Node, NodeKind, Step},
 };
 
@@ -15,7 +15,11 @@ use super::{
 const BYTES_PER_STEP: usize = 16;
 
 /// Evaluates; what is left of the fuel stays in `fuel`.
-pub(super) fn eval(compiled: &Compiled, world: &dyn World, fuel: &mut u64) -> Result<Value, Stop> {
+pub(super) fn eval(
+    compiled: &Compiled,
+    world: &dyn Variables,
+    fuel: &mut u64,
+) -> Result<Value, EvalError> {
     let empty = Slot { value: Value::Null, origin: None };
     let slots = vec![empty; compiled.slots];
     let source = &compiled.source;
@@ -31,29 +35,29 @@ struct Slot {
 }
 
 pub(super) struct Evaluation<'a> {
-    pub(super) world: &'a dyn World,
+    pub(super) world: &'a dyn Variables,
     source: &'a str,
     slots: Vec<Slot>,
     fuel: &'a mut u64,
 }
 
-type Truth = Result<bool, Stop>;
+type Truth = Result<bool, EvalError>;
 /// The items of a loop, and the path of their list.
 type Items = (Arc<Vec<Value>>, Option<Arc<str>>);
 
 impl Evaluation<'_> {
-    pub(super) fn pay(&mut self, steps: usize) -> Result<(), Stop> {
+    pub(super) fn pay(&mut self, steps: usize) -> Result<(), EvalError> {
         let left = u64::try_from(steps).ok().and_then(|steps| self.fuel.checked_sub(steps));
         *self.fuel = left.unwrap_or(0);
-        left.map(|_| ()).ok_or(Stop::Spent)
+        left.map(|_| ()).ok_or(EvalError::Spent)
     }
 
     /// For work that grows with a text.
-    pub(super) fn pay_for_text(&mut self, bytes: usize) -> Result<(), Stop> {
+    pub(super) fn pay_for_text(&mut self, bytes: usize) -> Result<(), EvalError> {
         self.pay(bytes / BYTES_PER_STEP)
     }
 
-    pub(super) fn eval(&mut self, node: &Node) -> Result<Value, Stop> {
+    pub(super) fn eval(&mut self, node: &Node) -> Result<Value, EvalError> {
         self.pay(1)?;
         match &node.kind {
             NodeKind::Literal(value) => Ok(value.clone()),
@@ -75,7 +79,7 @@ impl Evaluation<'_> {
             }
             NodeKind::Has(path) => match self.eval(path) {
                 Ok(_) => Ok(Value::Bool(true)),
-                Err(Stop::Unknown { .. }) => Ok(Value::Bool(false)),
+                Err(EvalError::Unknown { .. }) => Ok(Value::Bool(false)),
                 Err(stop) => Err(stop),
             },
             NodeKind::Fold(fold) => self.fold(fold),
@@ -87,33 +91,33 @@ impl Evaluation<'_> {
             NodeKind::List(items) => self.all(items).map(Value::list),
             NodeKind::Map(entries) => {
                 let entries = entries.iter().map(|(key, x)| Ok((key.clone(), self.eval(x)?)));
-                entries.collect::<Result<_, Stop>>().map(|map| Value::Map(Arc::new(map)))
+                entries.collect::<Result<_, EvalError>>().map(|map| Value::Map(Arc::new(map)))
             }
         }
     }
 
-    fn all(&mut self, nodes: &[Node]) -> Result<Vec<Value>, Stop> {
+    fn all(&mut self, nodes: &[Node]) -> Result<Vec<Value>, EvalError> {
         nodes.iter().map(|node| self.eval(node)).collect()
     }
 
     fn truth(&mut self, node: &Node) -> Truth {
         let value = self.eval(node)?;
         value.as_bool().ok_or_else(|| {
-            Stop::error(&node.span, format!("is {}, wanted bool", value.type_name()))
+            EvalError::error(&node.span, format!("is {}, wanted bool", value.type_name()))
         })
     }
 
     /// `&&` is decided by a false operand, `||` by a true one, whatever the other is.
     fn logic(&mut self, x: &Node, y: &Node, decisive: bool) -> Truth {
         let first = self.truth(x);
-        if first == Ok(decisive) || first == Err(Stop::Spent) {
+        if first == Ok(decisive) || first == Err(EvalError::Spent) {
             return first;
         }
         let second = self.truth(y);
         if second == Ok(decisive) { second } else { worse(first, second) }
     }
 
-    fn negate(&mut self, node: &Node, x: &Node) -> Result<Value, Stop> {
+    fn negate(&mut self, node: &Node, x: &Node) -> Result<Value, EvalError> {
         let value = self.eval(x)?;
         let negated = if let Value::Int(whole) = value {
             whole.checked_neg().map(Value::Int)
@@ -122,16 +126,16 @@ impl Evaluation<'_> {
         } else if let Value::Double(number) = value {
             Some(Value::Double(-number))
         } else {
-            return Err(Stop::error(&node.span, format!("- of {}", value.type_name())));
+            return Err(EvalError::error(&node.span, format!("- of {}", value.type_name())));
         };
-        negated.ok_or_else(|| Stop::error(&node.span, "overflow"))
+        negated.ok_or_else(|| EvalError::error(&node.span, "overflow"))
     }
 
-    fn matches(&mut self, x: &Node, pattern: &regex::Regex) -> Result<Value, Stop> {
+    fn matches(&mut self, x: &Node, pattern: &regex::Regex) -> Result<Value, EvalError> {
         let value = self.eval(x)?;
         let Value::Str(text) = &value else {
             let message = format!("matches of {}", value.type_name());
-            return Err(Stop::error(&x.span, message));
+            return Err(EvalError::error(&x.span, message));
         };
         self.pay(text.len())?;
         Ok(Value::Bool(pattern.is_match(text)))
@@ -143,7 +147,7 @@ impl Evaluation<'_> {
         base: &Node,
         steps: &[Step],
         indexes: &mut Vec<Value>,
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, EvalError> {
         let start = self.eval(base)?;
         let mut here = &start;
         for (done, step) in steps.iter().enumerate() {
@@ -152,7 +156,7 @@ impl Evaluation<'_> {
                 By::Field(name) => {
                     let Value::Map(entries) = here else {
                         let message = format!("{} has no fields", here.type_name());
-                        return Err(Stop::error(&step.span, message));
+                        return Err(EvalError::error(&step.span, message));
                     };
                     entries.get(name)
                 }
@@ -166,7 +170,7 @@ impl Evaluation<'_> {
             };
             let Some(next) = next else {
                 let path = self.spell(base, &steps[..=done], indexes);
-                return Err(Stop::Unknown { path, span: step.span.clone() });
+                return Err(EvalError::Unknown { path, span: step.span.clone() });
             };
             here = next;
         }
@@ -200,7 +204,7 @@ impl Evaluation<'_> {
     }
 
     /// What a loop goes over, and its path if it has one.
-    fn items(&mut self, over: &Node) -> Result<Items, Stop> {
+    fn items(&mut self, over: &Node) -> Result<Items, EvalError> {
         let mut indexes = vec![];
         let (value, path) = if let NodeKind::Path(base, steps) = &over.kind {
             let value = self.walk(base, steps, &mut indexes)?;
@@ -214,14 +218,14 @@ impl Evaluation<'_> {
         }
         let Value::Map(entries) = &value else {
             let message = format!("{} is neither a list nor a map", value.type_name());
-            return Err(Stop::error(&over.span, message));
+            return Err(EvalError::error(&over.span, message));
         };
         self.pay(entries.len())?;
         let keys = entries.keys().map(|key| Value::Str(key.clone()));
         Ok((Arc::new(keys.collect()), None))
     }
 
-    fn fold(&mut self, looped: &Loop) -> Result<Value, Stop> {
+    fn fold(&mut self, looped: &Loop) -> Result<Value, EvalError> {
         let (items, path) = self.items(&looped.over)?;
         let mut kept = vec![];
         let mut count = 0_usize;
@@ -233,7 +237,7 @@ impl Evaluation<'_> {
                 Fold::All | Fold::Exists => {
                     let decisive = looped.fold == Fold::Exists;
                     let truth = self.truth(&looped.body);
-                    if truth == Ok(decisive) || truth == Err(Stop::Spent) {
+                    if truth == Ok(decisive) || truth == Err(EvalError::Spent) {
                         return truth.map(Value::Bool);
                     }
                     verdict = worse(verdict, truth);
@@ -255,12 +259,12 @@ impl Evaluation<'_> {
     }
 }
 
-fn unknown(node: &Node, path: &str) -> Stop {
-    Stop::Unknown { path: path.into(), span: node.span.clone() }
+fn unknown(node: &Node, path: &str) -> EvalError {
+    EvalError::Unknown { path: path.into(), span: node.span.clone() }
 }
 
 /// The item at an index or key; `None` is an absent reading.
-fn element<'v>(of: &'v Value, index: &Value, step: &Step) -> Result<Option<&'v Value>, Stop> {
+fn element<'v>(of: &'v Value, index: &Value, step: &Step) -> Result<Option<&'v Value>, EvalError> {
     match (of, index) {
         (Value::Map(entries), Value::Str(key)) => Ok(entries.get(key)),
         (Value::List(items), Value::Int(place)) => {
@@ -268,7 +272,7 @@ fn element<'v>(of: &'v Value, index: &Value, step: &Step) -> Result<Option<&'v V
         }
         _ => {
             let message = format!("{} indexed by {}", of.type_name(), index.type_name());
-            Err(Stop::error(&step.span, message))
+            Err(EvalError::error(&step.span, message))
         }
     }
 }
@@ -277,9 +281,9 @@ fn element<'v>(of: &'v Value, index: &Value, step: &Step) -> Result<Option<&'v V
 fn worse(a: Truth, b: Truth) -> Truth {
     let rank = |truth: &Truth| match truth {
         Ok(_) => 0,
-        Err(Stop::Error { .. }) => 1,
-        Err(Stop::Unknown { .. }) => 2,
-        Err(Stop::Spent) => 3,
+        Err(EvalError::Error { .. }) => 1,
+        Err(EvalError::Unknown { .. }) => 2,
+        Err(EvalError::Spent) => 3,
     };
     if rank(&b) > rank(&a) { b } else { a }
 }

@@ -1,13 +1,13 @@
 //! The expression language of responses and playbooks: CEL's grammar, typed when it is loaded,
 //! three-valued and bounded when it runs.
 //!
-//! An unknown reading is *absent*: touching it stops the evaluation with [`Stop::Unknown`], which
+//! An unknown reading is *absent*: touching it stops the evaluation with [`EvalError::Unknown`], which
 //! `&&`, `||`, `all` and `exists` absorb when the other side already decides. Names, fields, types
 //! and the words of closed lists are checked by [`Expr::compile`] against a [`Schema`], so at run
 //! time a missing key can only be an absent reading, never a typo.
 //!
 //! What it deliberately does not do: messages, bytes, unsigned numbers, assignments, and anything
-//! that reads the outside world other than through [`World`].
+//! that reads the outside world other than through [`Variables`].
 
 mod ast;
 mod calls;
@@ -88,7 +88,7 @@ impl fmt::Display for Problem {
 
 /// Why an expression has no value. Spans are byte ranges of the source text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stop {
+pub enum EvalError {
     /// A reading that was needed is absent.
     #[error("{path} is not known")]
     Unknown {
@@ -110,7 +110,7 @@ pub enum Stop {
     Spent,
 }
 
-impl Stop {
+impl EvalError {
     fn error(span: &Range<usize>, message: impl Into<String>) -> Self {
         Self::Error { span: span.clone(), message: message.into() }
     }
@@ -145,7 +145,7 @@ impl HostOf {
 }
 
 /// What an expression can see when it is evaluated.
-pub trait World {
+pub trait Variables {
     /// The value of a root variable; `None` is an unknown reading.
     fn root(&self, name: &str) -> Option<Value>;
     /// The name of the host on which a node or member lives; `None` is unknown.
@@ -200,21 +200,21 @@ impl Expr {
     }
 
     /// The value in this world, within [`FUEL`] steps.
-    pub fn eval(&self, world: &dyn World) -> Result<Value, Stop> {
+    pub fn eval(&self, world: &dyn Variables) -> Result<Value, EvalError> {
         let mut fuel = FUEL;
         self.eval_within(world, &mut fuel)
     }
 
     /// The value as a condition. A value that is no bool is an error.
-    pub fn truth(&self, world: &dyn World) -> Result<bool, Stop> {
+    pub fn truth(&self, world: &dyn Variables) -> Result<bool, EvalError> {
         let value = self.eval(world)?;
         value.as_bool().ok_or_else(|| {
             let message = format!("is {}, wanted bool", value.type_name());
-            Stop::error(&(0..self.source().len()), message)
+            EvalError::error(&(0..self.source().len()), message)
         })
     }
 
-    fn eval_within(&self, world: &dyn World, fuel: &mut u64) -> Result<Value, Stop> {
+    fn eval_within(&self, world: &dyn Variables, fuel: &mut u64) -> Result<Value, EvalError> {
         eval::eval(&self.0, world, fuel)
     }
 }

@@ -4,7 +4,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{
-    HostOf, Stop, Value,
+    EvalError, HostOf, Value,
     ast::Op,
     eval::Evaluation,
     tree::{Function, Node},
@@ -18,7 +18,7 @@ impl Evaluation<'_> {
         op: Op,
         x: &Value,
         y: &Value,
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, EvalError> {
         match op {
             Op::Equal => self.same(x, y).map(Value::Bool),
             Op::NotEqual => self.same(x, y).map(|same| Value::Bool(!same)),
@@ -34,7 +34,7 @@ impl Evaluation<'_> {
 
     /// Equality that pays for every part it looks at: values share parts, so that a short
     /// expression can make two that have billions.
-    fn same(&mut self, x: &Value, y: &Value) -> Result<bool, Stop> {
+    fn same(&mut self, x: &Value, y: &Value) -> Result<bool, EvalError> {
         self.pay(1)?;
         match (x, y) {
             (Value::List(a), Value::List(b)) => {
@@ -67,7 +67,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn contains(&mut self, node: &Node, x: &Value, y: &Value) -> Result<bool, Stop> {
+    fn contains(&mut self, node: &Node, x: &Value, y: &Value) -> Result<bool, EvalError> {
         match (x, y) {
             (_, Value::List(items)) => {
                 for item in items.iter() {
@@ -92,7 +92,7 @@ impl Evaluation<'_> {
         x: &Value,
         y: &Value,
         wanted: fn(Ordering) -> bool,
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, EvalError> {
         if let (Value::Str(a), Value::Str(b)) = (x, y) {
             self.pay_for_text(a.len().min(b.len()))?;
         }
@@ -100,7 +100,7 @@ impl Evaluation<'_> {
         Ok(Value::Bool(wanted(order)))
     }
 
-    fn add(&mut self, node: &Node, x: &Value, y: &Value) -> Result<Value, Stop> {
+    fn add(&mut self, node: &Node, x: &Value, y: &Value) -> Result<Value, EvalError> {
         match (x, y) {
             (Value::Str(a), Value::Str(b)) => {
                 self.pay_for_text(a.len() + b.len())?;
@@ -119,7 +119,7 @@ impl Evaluation<'_> {
         node: &Node,
         function: Function,
         args: &[Value],
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, EvalError> {
         match function {
             Function::Age => self.age(node, args),
             Function::Quorum => quorum(node, args),
@@ -140,13 +140,13 @@ impl Evaluation<'_> {
         }
     }
 
-    fn age(&mut self, node: &Node, args: &[Value]) -> Result<Value, Stop> {
+    fn age(&mut self, node: &Node, args: &[Value]) -> Result<Value, EvalError> {
         let [Value::Time(since)] = args else { return Err(misused(node, Function::Age, args)) };
         let age = self.world.now().checked_sub(*since);
-        age.map(Value::Duration).ok_or_else(|| Stop::error(&node.span, "overflow"))
+        age.map(Value::Duration).ok_or_else(|| EvalError::error(&node.span, "overflow"))
     }
 
-    fn size(&mut self, node: &Node, args: &[Value]) -> Result<Value, Stop> {
+    fn size(&mut self, node: &Node, args: &[Value]) -> Result<Value, EvalError> {
         let size = match args {
             [Value::Str(text)] => {
                 self.pay_for_text(text.len())?;
@@ -156,10 +156,10 @@ impl Evaluation<'_> {
             [Value::Map(entries)] => entries.len(),
             _ => return Err(misused(node, Function::Size, args)),
         };
-        i64::try_from(size).map(Value::Int).map_err(|_| Stop::error(&node.span, "overflow"))
+        i64::try_from(size).map(Value::Int).map_err(|_| EvalError::error(&node.span, "overflow"))
     }
 
-    fn string(&mut self, node: &Node, args: &[Value]) -> Result<Value, Stop> {
+    fn string(&mut self, node: &Node, args: &[Value]) -> Result<Value, EvalError> {
         if let [Value::Str(text)] = args {
             return Ok(Value::Str(text.clone()));
         }
@@ -175,7 +175,7 @@ impl Evaluation<'_> {
         function: Function,
         args: &[Value],
         holds: fn(&str, &str) -> bool,
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, EvalError> {
         let [Value::Str(text), Value::Str(part)] = args else {
             return Err(misused(node, function, args));
         };
@@ -183,18 +183,18 @@ impl Evaluation<'_> {
         Ok(Value::Bool(holds(text, part)))
     }
 
-    fn host_of(&mut self, node: &Node, of: HostOf, args: &[Value]) -> Result<Value, Stop> {
+    fn host_of(&mut self, node: &Node, of: HostOf, args: &[Value]) -> Result<Value, EvalError> {
         let [Value::Str(name)] = args else {
             return Err(misused(node, Function::HostOf(of), args));
         };
-        self.world.host_of(of, name).ok_or_else(|| Stop::Unknown {
+        self.world.host_of(of, name).ok_or_else(|| EvalError::Unknown {
             path: format!("hosts.{}({name})", of.method()),
             span: node.span.clone(),
         })
     }
 }
 
-fn calculate(node: &Node, op: Op, x: &Value, y: &Value) -> Result<Value, Stop> {
+fn calculate(node: &Node, op: Op, x: &Value, y: &Value) -> Result<Value, EvalError> {
     type Make = fn(i64) -> Value;
     let (make, a, b): (Make, i64, i64) = match (op, x, y) {
         (_, Value::Int(a), Value::Int(b)) => (Value::Int, *a, *b),
@@ -210,7 +210,7 @@ fn calculate(node: &Node, op: Op, x: &Value, y: &Value) -> Result<Value, Stop> {
         Op::Subtract => a.checked_sub(b),
         Op::Multiply => a.checked_mul(b),
         Op::Divide | Op::Remainder if b == 0 => {
-            return Err(Stop::error(&node.span, "division by zero"));
+            return Err(EvalError::error(&node.span, "division by zero"));
         }
         Op::Divide => a.checked_div(b),
         Op::Remainder => a.checked_rem(b),
@@ -222,10 +222,10 @@ fn calculate(node: &Node, op: Op, x: &Value, y: &Value) -> Result<Value, Stop> {
         | Op::NotEqual
         | Op::In => return Err(senseless(node, op, x, y)),
     };
-    result.map(make).ok_or_else(|| Stop::error(&node.span, "overflow"))
+    result.map(make).ok_or_else(|| EvalError::error(&node.span, "overflow"))
 }
 
-fn decimals(node: &Node, op: Op, a: f64, b: f64) -> Result<Value, Stop> {
+fn decimals(node: &Node, op: Op, a: f64, b: f64) -> Result<Value, EvalError> {
     Ok(Value::Double(match op {
         Op::Add => a + b,
         Op::Subtract => a - b,
@@ -243,25 +243,25 @@ fn decimals(node: &Node, op: Op, a: f64, b: f64) -> Result<Value, Stop> {
 }
 
 /// How many of `n` voters are a majority.
-fn quorum(node: &Node, args: &[Value]) -> Result<Value, Stop> {
+fn quorum(node: &Node, args: &[Value]) -> Result<Value, EvalError> {
     match args {
         [Value::Int(voters)] if *voters >= 0 => Ok(Value::Int(voters / 2 + 1)),
-        [Value::Int(_)] => Err(Stop::error(&node.span, "quorum of a negative number")),
+        [Value::Int(_)] => Err(EvalError::error(&node.span, "quorum of a negative number")),
         _ => Err(misused(node, Function::Quorum, args)),
     }
 }
 
-fn int(node: &Node, args: &[Value]) -> Result<Value, Stop> {
+fn int(node: &Node, args: &[Value]) -> Result<Value, EvalError> {
     let whole = match args {
         [Value::Int(whole)] => Some(*whole),
         [Value::Double(number)] => truncate(*number),
         [Value::Str(text)] => text.parse().ok(),
         _ => return Err(misused(node, Function::Int, args)),
     };
-    whole.map(Value::Int).ok_or_else(|| Stop::error(&node.span, "not a whole number"))
+    whole.map(Value::Int).ok_or_else(|| EvalError::error(&node.span, "not a whole number"))
 }
 
-fn double(node: &Node, args: &[Value]) -> Result<Value, Stop> {
+fn double(node: &Node, args: &[Value]) -> Result<Value, EvalError> {
     let number = match args {
         [Value::Double(number)] => Some(*number),
         #[expect(clippy::cast_precision_loss, reason = "what a conversion to double is")]
@@ -269,15 +269,15 @@ fn double(node: &Node, args: &[Value]) -> Result<Value, Stop> {
         [Value::Str(text)] => text.parse().ok(),
         _ => return Err(misused(node, Function::Double, args)),
     };
-    number.map(Value::Double).ok_or_else(|| Stop::error(&node.span, "not a number"))
+    number.map(Value::Double).ok_or_else(|| EvalError::error(&node.span, "not a number"))
 }
 
-fn senseless(node: &Node, op: Op, x: &Value, y: &Value) -> Stop {
+fn senseless(node: &Node, op: Op, x: &Value, y: &Value) -> EvalError {
     let message = format!("{} {op} {} has no meaning", x.type_name(), y.type_name());
-    Stop::error(&node.span, message)
+    EvalError::error(&node.span, message)
 }
 
-fn misused(node: &Node, function: Function, args: &[Value]) -> Stop {
+fn misused(node: &Node, function: Function, args: &[Value]) -> EvalError {
     let types: Vec<_> = args.iter().map(Value::type_name).collect();
-    Stop::error(&node.span, format!("{} of {}", function.name(), types.join(", ")))
+    EvalError::error(&node.span, format!("{} of {}", function.name(), types.join(", ")))
 }

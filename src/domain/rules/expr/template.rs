@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::{
-    Expr, FUEL, Problem, Schema, Stop, Type, Value, World,
+    EvalError, Expr, FUEL, Problem, Schema, Type, Value, Variables,
     lex::{Lexer, Token},
 };
 
@@ -76,7 +76,7 @@ impl Template {
 
     /// The value in this world. All expressions together share [`FUEL`] steps; the result is at
     /// most [`MAX_RESULT`].
-    pub fn fill(&self, world: &dyn World) -> Result<Value, Stop> {
+    pub fn fill(&self, world: &dyn Variables) -> Result<Value, EvalError> {
         let mut fuel = FUEL;
         let value = match self.pieces.as_slice() {
             [Piece::Expr(at, expr)] => evaluate(expr, *at, world, &mut fuel)?,
@@ -85,7 +85,7 @@ impl Template {
         if value.is_larger_than(MAX_RESULT) { Err(self.too_large()) } else { Ok(value) }
     }
 
-    fn fill_text(&self, world: &dyn World, fuel: &mut u64) -> Result<Value, Stop> {
+    fn fill_text(&self, world: &dyn Variables, fuel: &mut u64) -> Result<Value, EvalError> {
         let mut filled = String::new();
         for piece in &self.pieces {
             match piece {
@@ -94,7 +94,7 @@ impl Template {
                     let value = evaluate(expr, *at, world, fuel)?;
                     let text = value.to_text().ok_or_else(|| {
                         let message = format!("a {} inside a longer string", value.type_name());
-                        Stop::error(&(*at..*at + expr.source().len()), message)
+                        EvalError::error(&(*at..*at + expr.source().len()), message)
                     })?;
                     filled.push_str(&text);
                 }
@@ -106,13 +106,18 @@ impl Template {
         Ok(Value::str(filled))
     }
 
-    fn too_large(&self) -> Stop {
+    fn too_large(&self) -> EvalError {
         let message = format!("the result is larger than {} KiB", MAX_RESULT >> 10);
-        Stop::error(&(0..self.source.len()), message)
+        EvalError::error(&(0..self.source.len()), message)
     }
 }
 
-fn evaluate(expr: &Expr, at: usize, world: &dyn World, fuel: &mut u64) -> Result<Value, Stop> {
+fn evaluate(
+    expr: &Expr,
+    at: usize,
+    world: &dyn Variables,
+    fuel: &mut u64,
+) -> Result<Value, EvalError> {
     expr.eval_within(world, fuel).map_err(|stop| stop.shifted(at))
 }
 

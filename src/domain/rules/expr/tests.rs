@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 
-use super::{Expr, HostOf, Problem, Schema, Stop, Type, Value, World};
+use super::{EvalError, Expr, HostOf, Problem, Schema, Type, Value, Variables};
 
 /// Words of the verdict in these tests.
 const VERDICTS: &[&str] = &["healthy", "degraded", "lost", "unknown"];
@@ -65,7 +65,7 @@ fn schema() -> Schema {
 #[derive(Clone)]
 struct Fixed(BTreeMap<String, Value>);
 
-impl World for Fixed {
+impl Variables for Fixed {
     fn root(&self, name: &str) -> Option<Value> {
         self.0.get(name).cloned()
     }
@@ -116,12 +116,12 @@ fn run(source: &str) -> String {
     }
 }
 
-fn outcome(result: Result<Value, Stop>) -> String {
+fn outcome(result: Result<Value, EvalError>) -> String {
     match result {
         Ok(value) => value.to_json().to_string(),
-        Err(Stop::Unknown { path, .. }) => format!("? {path}"),
-        Err(Stop::Error { message, .. }) => format!("! {message}"),
-        Err(Stop::Spent) => "spent".into(),
+        Err(EvalError::Unknown { path, .. }) => format!("? {path}"),
+        Err(EvalError::Error { message, .. }) => format!("! {message}"),
+        Err(EvalError::Spent) => "spent".into(),
     }
 }
 
@@ -156,7 +156,7 @@ fn the_api_tells_type_source_and_truth() {
     let not_bool = Expr::compile_bool("etcd.voters", &schema()).unwrap_err();
     assert_eq!(not_bool[0], Problem::new(0..11, "is int, wanted a condition (bool)"));
     let dynamic = Expr::compile_bool("params.n", &schema()).unwrap();
-    let stop = Stop::error(&(0..8), "is int, wanted bool");
+    let stop = EvalError::error(&(0..8), "is int, wanted bool");
     assert_eq!(dynamic.truth(&world()), Err(stop));
 }
 

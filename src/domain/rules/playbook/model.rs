@@ -9,7 +9,7 @@ use crate::domain::{
     base::id::PlaybookName,
     rules::{
         action::ErrorKind,
-        expr::{Expr, Stop, Template, Value, World},
+        expr::{EvalError, Expr, Template, Value, Variables},
     },
 };
 
@@ -148,7 +148,7 @@ pub enum Arg {
 
 impl Arg {
     /// The argument with every `${…}` filled in.
-    pub fn fill(&self, world: &dyn World) -> Result<Value, Stop> {
+    pub fn fill(&self, world: &dyn Variables) -> Result<Value, EvalError> {
         Ok(match self {
             Self::Template(template) => template.fill(world)?,
             Self::Literal(value) => value.clone(),
@@ -157,7 +157,7 @@ impl Arg {
             }
             Self::Map(fields) => {
                 let fields = fields.iter().map(|(name, arg)| Ok((name.as_str(), arg.fill(world)?)));
-                Value::map(fields.collect::<Result<Vec<_>, Stop>>()?)
+                Value::map(fields.collect::<Result<Vec<_>, EvalError>>()?)
             }
         })
     }

@@ -14,7 +14,7 @@ use proptest::{
 use serde::Serialize;
 
 use super::Fixed;
-use crate::domain::rules::expr::{Expr, Schema, Stop, Type, Value};
+use crate::domain::rules::expr::{EvalError, Expr, Schema, Type, Value};
 
 /// Enough for the other parser, which recurses without regard to the stack.
 const LARGE_STACK: usize = 256 << 20;
@@ -218,8 +218,8 @@ fn within_bounds(source: &str) -> Option<Expr> {
 fn ours(expr: &Expr, world: &Fixed) -> Option<String> {
     match expr.eval(world) {
         Ok(value) => value.to_text(),
-        Err(Stop::Unknown { .. } | Stop::Error { .. }) => None,
-        Err(Stop::Spent) => panic!("{expr:?}: spent"),
+        Err(EvalError::Unknown { .. } | EvalError::Error { .. }) => None,
+        Err(EvalError::Spent) => panic!("{expr:?}: spent"),
     }
 }
 

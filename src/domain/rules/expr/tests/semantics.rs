@@ -1,7 +1,7 @@
 //! What expressions mean when readings are absent, and that arithmetic never panics.
 
 use super::{expect, large_world, outcome, schema};
-use crate::domain::rules::expr::{Expr, Stop};
+use crate::domain::rules::expr::{EvalError, Expr};
 
 #[test]
 fn and_and_or_absorb_an_unknown_only_when_the_other_side_decides() {
@@ -91,7 +91,7 @@ fn the_span_of_an_unknown_is_the_part_that_is_missing() {
     let source = "t && nodes['n2'].free > 3";
     let stop = Expr::compile(source, &schema()).unwrap().eval(&super::world()).unwrap_err();
     assert_eq!(stop.to_string(), "nodes.n2.free is not known");
-    let Stop::Unknown { span, .. } = stop else { panic!("{stop:?}") };
+    let EvalError::Unknown { span, .. } = stop else { panic!("{stop:?}") };
     assert_eq!(&source[span], "nodes['n2'].free");
 }
 

@@ -2,7 +2,7 @@
 
 use super::{outcome, schema, world};
 use crate::domain::rules::expr::{
-    Stop, Template, Type, Value,
+    EvalError, Template, Type, Value,
     template::{MAX_RESULT, Part, split},
 };
 
@@ -103,7 +103,7 @@ fn a_template_knows_whether_it_is_literal_and_its_source() {
 fn stops_point_into_the_whole_string() {
     let template = Template::compile("é v=${etcd.verdict}", &schema()).unwrap();
     let stop = template.fill(&world()).unwrap_err();
-    assert_eq!(stop, Stop::Unknown { path: "etcd.verdict".into(), span: 7..19 });
+    assert_eq!(stop, EvalError::Unknown { path: "etcd.verdict".into(), span: 7..19 });
 }
 
 #[test]
@@ -129,5 +129,5 @@ fn many_expensive_expressions_spend_the_fuel_together() {
     let one = "${size(nodes.filter(n, nodes[n].ready))} ";
     let filled = |times| Template::compile(&one.repeat(times), &schema()).unwrap().fill(&world);
     assert!(filled(1).is_ok());
-    assert_eq!(filled(200), Err(Stop::Spent));
+    assert_eq!(filled(200), Err(EvalError::Spent));
 }

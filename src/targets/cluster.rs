@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::{
-    AlertState, Depth, Patient, Toolset, alertmanager, commands, etcd,
+    AlertState, Depth, Target, Toolset, alertmanager, commands, etcd,
     host::{data, files::blocking, mounts, service},
     http, prometheus,
 };
@@ -24,13 +24,13 @@ use crate::domain::{
 
 /// One cluster of the inventory, layout `hosts`.
 #[derive(Clone, Debug)]
-pub struct HostsPatient {
+pub struct HostsTarget {
     cluster: Arc<Cluster>,
 }
 
 /// The patient of an inventory entry.
-pub fn patient(cluster: Arc<Cluster>) -> Arc<dyn Patient> {
-    Arc::new(HostsPatient { cluster })
+pub fn target(cluster: Arc<Cluster>) -> Arc<dyn Target> {
+    Arc::new(HostsTarget { cluster })
 }
 
 /// Nothing worth knowing before: the action changes only what is its own.
@@ -38,7 +38,7 @@ fn nothing() -> Value {
     Value::map::<&str>([])
 }
 
-impl HostsPatient {
+impl HostsTarget {
     async fn read(&self, call: &Call) -> Result<Value, Failure> {
         match call.action.as_str() {
             action if action.starts_with("host.service.") => {
@@ -102,7 +102,7 @@ fn wall() -> Time {
     Time(jiff::Timestamp::now().as_millisecond())
 }
 
-impl Patient for HostsPatient {
+impl Target for HostsTarget {
     fn assess<'a>(
         &'a self,
         depth: Depth,
