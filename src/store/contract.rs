@@ -66,12 +66,7 @@ pub(super) fn batch() -> Batch {
 impl Batch {
     /// Appends entries with these bodies.
     pub(super) fn append(mut self, to: &StreamName, n: u64, fence: u64, bodies: &[&str]) -> Self {
-        let entry = |body: &&str| NewEntry {
-            kind: "alert",
-            ver: 1,
-            at: Time(1_700_000_000_123),
-            body: (*body).into(),
-        };
+        let entry = |body: &&str| NewEntry::unchecked("alert", 1, Time(1_700_000_000_123), body);
         let entries = bodies.iter().map(entry).collect();
         self.appends.push(Append { stream: to.clone(), expected_n: n, fence, entries });
         self

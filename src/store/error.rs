@@ -3,6 +3,7 @@
 use std::{error::Error, path::PathBuf, sync::Arc};
 
 use super::StreamName;
+use crate::domain::journal::record::EncodeError;
 
 /// What lies under a failure: an I/O or `SQLite` error, shared by all batches that it took down.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -38,6 +39,9 @@ pub enum StoreError {
         /// The first failure since the last heal.
         source: Cause,
     },
+    /// A record that would not read back as it is. Nothing of its batch was written.
+    #[error("the journal takes only what it can read back")]
+    Unreadable(#[source] Arc<EncodeError>),
     /// The store could not be read. Nothing changed.
     #[error("the store could not be read")]
     Read {
@@ -89,6 +93,7 @@ impl StoreError {
             Self::Failed { .. } | Self::Read { .. } => true,
             Self::Conflict { .. }
             | Self::Fenced { .. }
+            | Self::Unreadable(_)
             | Self::Open { .. }
             | Self::Held { .. }
             | Self::NewerSchema { .. }

@@ -1,7 +1,7 @@
 //! The journal store: what was decided and done, one stream per cluster, and the rows beside it.
 //!
-//! A store keeps bytes and positions; it does not know what an entry means, never reads a clock and
-//! never retries. The one thing to know: [`Store::commit`] takes its place in line when it is
+//! A store keeps bytes and positions; it does not know what an entry means (only that it reads back),
+//! never reads a clock and never retries. The one thing to know: [`Store::commit`] takes its place in line when it is
 //! called, not when it is awaited, so the order of calls is the order of commits.
 //!
 //! # Design
@@ -19,13 +19,17 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::domain::base::{id::ClusterName, time::Time};
+use crate::domain::{
+    base::{id::ClusterName, time::Time},
+    journal::record::{Record, VERSION},
+};
 
 #[doc(hidden)]
 pub use self::embedded::open_embedded_bounded;
@@ -169,17 +173,31 @@ pub struct Append {
     pub entries: Vec<NewEntry>,
 }
 
-/// An entry before it has its place.
+/// An entry before it has its place. It is made of a record only, and only of one that was shown to
+/// read back: a single entry that cannot be read keeps every later start from the whole journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
-    /// What it records, of a closed list.
-    pub kind: &'static str,
-    /// The version of its body.
-    pub ver: u16,
-    /// When it was decided.
-    pub at: Time,
-    /// JSON.
-    pub body: String,
+    kind: &'static str,
+    ver: u16,
+    at: Time,
+    body: String,
+}
+
+impl NewEntry {
+    /// A record that was decided at `at`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where it would not read back as it is.
+    pub fn of(record: &Record, at: Time) -> Result<Self, StoreError> {
+        let body = record.encode().map_err(|source| StoreError::Unreadable(Arc::new(source)))?;
+        Ok(Self { kind: record.kind(), ver: VERSION, at, body })
+    }
+
+    /// What no record is: for tests of what must be refused.
+    #[cfg(test)]
+    pub(crate) fn unchecked(kind: &'static str, ver: u16, at: Time, body: &str) -> Self {
+        Self { kind, ver, at, body: body.into() }
+    }
 }
 
 /// An entry of the journal.
