@@ -185,7 +185,9 @@ impl Engine {
                 }
             }
         }
-        self.store.close().await;
+        if let Err(error) = self.store.close().await {
+            tracing::error!(error = %chain(&error), "the store did not close in order");
+        }
         tracing::info!("the engine has stopped; runs go on from the journal at the next start");
     }
 

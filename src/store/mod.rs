@@ -14,6 +14,7 @@ mod contract;
 mod embedded;
 mod error;
 mod memory;
+mod position;
 
 use std::{
     fmt,
@@ -53,8 +54,13 @@ pub const QUEUED_MAX: usize = 4096;
 /// One process at a time works on a store. Bodies are bounded by who makes them.
 ///
 /// # Errors
-/// After [`StoreError::Failed`] every commit that was made before [`Store::heal`] fails as well: the
-/// caller's memory already holds what did not become durable, and must be rolled back first.
+/// A commit answers that it is durable, or an error that says that nothing of it is there, or
+/// [`StoreError::Unknown`]: then it has to be read back first. After [`StoreError::Failed`] and
+/// `Unknown` every commit that was made before [`Store::heal`] fails as well: the caller's memory
+/// already holds what did not become durable, and must be rolled back first. Such commits are refused
+/// at once and cost nothing. [`StoreError::Conflict`], [`StoreError::Fenced`] and
+/// [`StoreError::Unreadable`] fail their own batch alone, also where many share one sync.
+/// [`StoreError::Broken`] is for good, see [`Store::fatal`].
 pub trait Store: Send + Sync + fmt::Debug {
     /// Takes its place in line at once and answers when the batch is durable. An empty batch is a
     /// barrier: it answers when everything before it is durable, and fails if any of that failed.
@@ -91,10 +97,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// All observed rows, by cluster.
     fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>>;
 
-    /// Ends the failed state for every commit made from now on.
+    /// Ends the failed state for every commit made from now on, where something has failed by now;
+    /// else it does nothing, so that of many who saw one failure the second changes nothing. What
+    /// was in line by now and fails later is a new failure.
     fn heal(&self);
 
-    /// The size on disk in bytes (0 where there is none).
+    /// Resolves when the store can go on no more: a sync failed, or its files were deleted or
+    /// replaced. What it shows from then on proves nothing, so the process has to end with this
+    /// error; the next start reads what is really there.
+    fn fatal(&self) -> BoxFuture<'static, StoreError>;
+
+    /// The size on disk in bytes (0 where there is none), as the writer last saw it: never waits.
     fn bytes(&self) -> u64;
 
     /// The quorate version that wrote last before this store was opened; `None` if it was new. It is
@@ -102,7 +115,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn written_by(&self) -> Option<String>;
 
     /// Makes everything durable that was called before, then refuses with [`StoreError::Closed`].
-    fn close(&self) -> BoxFuture<'_, ()>;
+    /// Waits for a disk that does not answer only so long, then says with [`StoreError::Unknown`]
+    /// what may not be durable.
+    fn close(&self) -> BoxFuture<'static, Result<(), StoreError>>;
 }
 
 /// The name of a stream.
