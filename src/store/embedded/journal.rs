@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ffi};
 
-use super::schema::{Opened, corrupt};
+use super::{
+    folder::Folder,
+    schema::{Opened, corrupt},
+};
 use crate::{
     domain::base::time::Time,
     store::{
@@ -26,7 +29,9 @@ const LOG_PAGES: i64 = 2048;
 /// The open database, owned by the writer thread.
 #[derive(Debug)]
 pub(super) struct Journal {
+    // closed before the folder is let go
     conn: Connection,
+    folder: Folder,
     seq: u64,
     /// What commits are told since the last failure, with its number.
     pub(super) failed: Option<(u64, StoreError)>,
@@ -56,9 +61,9 @@ impl From<rusqlite::Error> for Stop {
 }
 
 impl Journal {
-    pub(super) fn new(opened: Opened, version: &str) -> Self {
+    pub(super) fn new(opened: Opened, folder: Folder, version: &str) -> Self {
         let (failed, broken, version) = (None, None, Some(version.into()));
-        Self { conn: opened.conn, seq: opened.seq, failed, broken, version }
+        Self { conn: opened.conn, folder, seq: opened.seq, failed, broken, version }
     }
 
     /// Makes all batches of a group durable with one sync. One answer for each, in order; an error
@@ -79,12 +84,33 @@ impl Journal {
             Ok(_) => self.version = None,
             Err(_) => self.seq = before,
         }
-        written
+        written.and_then(|answers| self.check().map(|()| answers))
+    }
+
+    /// Whether the files are still those that the next start will find. Where not, what was synced
+    /// just now goes with this process.
+    fn check(&mut self) -> Result<(), StoreError> {
+        let Err(gone) = self.folder.check() else { return Ok(()) };
+        let source: Cause = Arc::new(gone);
+        let broken = StoreError::Broken { source: Arc::clone(&source) };
+        self.broken.get_or_insert(broken);
+        Err(StoreError::Unknown { source })
+    }
+
+    /// The size on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.folder.bytes()
     }
 
     /// Ends the failed state, unless something failed anew since it was asked for.
     pub(super) fn heal(&mut self, number: u64) {
         self.failed.take_if(|(failed, _)| *failed <= number);
+    }
+
+    /// Looks around while nothing is to be done.
+    pub(super) fn rest(&mut self) {
+        // nobody waits for an answer; the writer says that it is broken
+        drop(self.check());
     }
 
     /// Copies the log back where it has grown long.

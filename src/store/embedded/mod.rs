@@ -8,8 +8,8 @@
 //! there is nothing to lock, and no answer waits for the log to be copied back, because that is
 //! done after the answers. A read waits for the sync before it, which nobody on a hot path does.
 
+mod folder;
 mod journal;
-mod lock;
 mod queue;
 mod schema;
 #[cfg(test)]
@@ -17,7 +17,7 @@ mod tests;
 mod writer;
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -30,13 +30,15 @@ use std::{
 use futures::future::{BoxFuture, FutureExt, pending, ready};
 use tokio::sync::{oneshot, watch};
 
-use self::{journal::Journal, lock::Lock, queue::Queue, writer::Writer};
+use self::{
+    folder::{FILE, Folder},
+    journal::Journal,
+    queue::Queue,
+    writer::Writer,
+};
 use super::{
     AlertRow, Batch, Entry, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
 };
-
-const FILE: &str = "journal.db";
-const LOCK: &str = "lock";
 
 /// Opens the store in a directory, which is made where it is missing. `version` is this program's:
 /// it is kept, so that an older program can name who wrote what it does not know.
@@ -73,18 +75,18 @@ impl Embedded {
     fn open(dir: &Path, version: &str, pages_max: Option<u32>) -> Result<Self, StoreError> {
         let failed =
             |source: io::Error| StoreError::Open { path: dir.into(), source: Arc::new(source) };
-        fs::create_dir_all(dir).map_err(failed)?;
-        let lock = Lock::take(&dir.join(LOCK))?;
-        let path = dir.join(FILE);
+        let mut folder = Folder::open(dir)?;
+        let path = folder.file(FILE);
         let opened = schema::open(&path, version, pages_max)?;
-        sync_names(dir).map_err(failed)?;
+        folder.sync_names().map_err(failed)?;
+        folder.watch().map_err(failed)?;
         let written_by = opened.written_by.clone();
-        let journal = Journal::new(opened, version);
+        let bytes = Arc::new(AtomicU64::new(folder.bytes()));
+        let journal = Journal::new(opened, folder, version);
         let queue = Arc::new(Queue::new());
-        let bytes = Arc::new(AtomicU64::new(0));
-        let writer = Writer::new(Arc::clone(&queue), journal, Arc::clone(&bytes), path.clone());
+        let writer = Writer::new(Arc::clone(&queue), journal, Arc::clone(&bytes));
         let thread = thread::Builder::new().name("store".into());
-        let thread = thread.spawn(move || writer.work(lock)).map_err(failed)?;
+        let thread = thread.spawn(move || writer.work()).map_err(failed)?;
         let writer = Mutex::new(Some(thread));
         Ok(Self { path, queue, writer, bytes, close_within: CLOSE_WITHIN, written_by })
     }
@@ -217,13 +219,4 @@ impl Drop for Embedded {
             drop(writer.map(JoinHandle::join));
         }
     }
-}
-
-/// A file is only there after a power cut if its directory was synced, and so on upwards.
-fn sync_names(dir: &Path) -> io::Result<()> {
-    let dir = fs::canonicalize(dir)?;
-    for dir in dir.ancestors().take(2) {
-        fs::File::open(dir)?.sync_all()?;
-    }
-    Ok(())
 }

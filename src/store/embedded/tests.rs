@@ -3,6 +3,7 @@
 //! Some of these run this test binary again as a child that commits until it is killed.
 
 mod disk;
+mod files;
 
 use std::{
     collections::BTreeMap,

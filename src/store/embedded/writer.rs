@@ -4,8 +4,7 @@
 //! it has told the line, so that nothing that follows the answer can slip past.
 
 use std::{
-    fs, mem,
-    path::PathBuf,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +14,6 @@ use std::{
 
 use super::{
     journal::Journal,
-    lock::Lock,
     queue::{Answer, Queue, Request},
 };
 use crate::store::{Batch, StoreError};
@@ -28,7 +26,6 @@ pub(super) struct Writer {
     line: Line,
     journal: Journal,
     bytes: Arc<AtomicU64>,
-    path: PathBuf,
 }
 
 /// The writer's end of the line. If the writer goes without being asked to, whoever waits hears of
@@ -42,30 +39,26 @@ impl Drop for Line {
 }
 
 impl Writer {
-    pub(super) fn new(
-        queue: Arc<Queue>,
-        journal: Journal,
-        bytes: Arc<AtomicU64>,
-        path: PathBuf,
-    ) -> Self {
-        let writer = Self { line: Line(queue), journal, bytes, path };
-        writer.measure();
-        writer
+    pub(super) fn new(queue: Arc<Queue>, journal: Journal, bytes: Arc<AtomicU64>) -> Self {
+        Self { line: Line(queue), journal, bytes }
     }
 
-    /// Works until it is told to end. The lock goes last.
-    pub(super) fn work(mut self, lock: Lock) {
+    /// Works until it is told to end.
+    pub(super) fn work(mut self) {
         while self.round() {}
         let Self { line, journal, .. } = self;
         journal.close();
-        drop(lock);
         drop(line);
     }
 
     /// Does all that waits. `false`: it was told to end.
     fn round(&mut self) -> bool {
         let (mut group, mut answers) = (Vec::new(), Vec::new());
-        for request in self.line.0.take(IDLE_AFTER) {
+        let requests = self.line.0.take(IDLE_AFTER);
+        if requests.is_empty() {
+            self.journal.rest();
+        }
+        for request in requests {
             if let Request::Commit(batch, answer) = request {
                 group.push(batch);
                 answers.push(answer);
@@ -116,8 +109,6 @@ impl Writer {
 
     /// Notes the size, for those who must not wait for a disk.
     fn measure(&self) {
-        let log = self.path.with_extension("db-wal");
-        let files = [&self.path, &log].into_iter().filter_map(|path| fs::metadata(path).ok());
-        self.bytes.store(files.map(|file| file.len()).sum(), Ordering::Relaxed);
+        self.bytes.store(self.journal.bytes(), Ordering::Relaxed);
     }
 }
