@@ -10,10 +10,13 @@
 
 mod folder;
 mod journal;
+mod mark;
 mod queue;
+mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 use std::{
@@ -33,6 +36,7 @@ use tokio::sync::{oneshot, watch};
 use self::{
     folder::{FILE, Folder},
     journal::Journal,
+    mark::{MARK, Mark},
     queue::Queue,
     writer::Writer,
 };
@@ -77,12 +81,15 @@ impl Embedded {
             |source: io::Error| StoreError::Open { path: dir.into(), source: Arc::new(source) };
         let mut folder = Folder::open(dir)?;
         let path = folder.file(FILE);
-        let opened = schema::open(&path, version, pages_max)?;
+        let side = folder.file(MARK);
+        let known = mark::read(&side).map_err(failed)?;
+        let opened = schema::open(&path, version, pages_max, known)?;
+        let mark = Mark::open(&side, opened.state).map_err(failed)?;
         folder.sync_names().map_err(failed)?;
         folder.watch().map_err(failed)?;
         let written_by = opened.written_by.clone();
         let bytes = Arc::new(AtomicU64::new(folder.bytes()));
-        let journal = Journal::new(opened, folder, version);
+        let journal = Journal::new(opened, folder, mark, version);
         let queue = Arc::new(Queue::new());
         let writer = Writer::new(Arc::clone(&queue), journal, Arc::clone(&bytes));
         let thread = thread::Builder::new().name("store".into());

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::store::{Batch, StoreError};
 
-/// How long nothing has to come before the writer looks around by itself.
+/// How long nothing has to be written before the writer looks after the journal by itself. Reads and
+/// barriers, which may come without end, do not count.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// The writer, before and while it works.
@@ -45,6 +46,10 @@ impl Writer {
 
     /// Works until it is told to end.
     pub(super) fn work(mut self) {
+        // what a killed process left in the log is read by everybody from now on, so it has to be
+        // durable first
+        self.journal.rest();
+        self.tell();
         while self.round() {}
         let Self { line, journal, .. } = self;
         journal.close();
@@ -54,11 +59,7 @@ impl Writer {
     /// Does all that waits. `false`: it was told to end.
     fn round(&mut self) -> bool {
         let (mut group, mut answers) = (Vec::new(), Vec::new());
-        let requests = self.line.0.take(IDLE_AFTER);
-        if requests.is_empty() {
-            self.journal.rest();
-        }
-        for request in requests {
+        for request in self.line.0.take(IDLE_AFTER) {
             if let Request::Commit(batch, answer) = request {
                 group.push(batch);
                 answers.push(answer);
@@ -74,6 +75,9 @@ impl Writer {
         }
         self.write(&mut group, &mut answers);
         self.journal.tidy();
+        if self.journal.wrote_at.elapsed() >= IDLE_AFTER {
+            self.journal.rest();
+        }
         self.tell();
         self.measure();
         true
