@@ -60,7 +60,7 @@ use crate::{
             event::{Outcome, RunEvent},
         },
     },
-    store::{Append, Batch, NewEntry, Store, StoreError, StreamName},
+    store::{Append, Batch, Fence, NewEntry, Store, StoreError, StreamName},
     targets::Target,
     telemetry::metrics::Metrics,
 };
@@ -106,7 +106,7 @@ pub struct Engine {
     too_many_incidents: CardinalityLimit,
     arrived: Option<tokio::time::Instant>,
     running: Arc<Semaphore>,
-    fence: u64,
+    fence: Fence,
     sweep_due: Time,
     rolled_back: Option<Time>,
 }

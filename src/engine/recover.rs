@@ -19,7 +19,7 @@ use crate::{
             record::{DecodeError, Record},
         },
     },
-    store::{AlertRow, Store, StoreError, StreamName},
+    store::{AlertRow, Fence, Store, StoreError, StreamName},
     targets::Target,
 };
 
@@ -50,10 +50,10 @@ pub(super) async fn state(
     clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
     store: &Arc<dyn Store>,
     clock: Clock,
-) -> Result<(State, u64), StartError> {
+) -> Result<(State, Fence), StartError> {
     let now = clock.now();
     let heads = store.streams().await?;
-    let fence = heads.iter().map(|head| head.fence).max().unwrap_or(0) + 1;
+    let fence = heads.iter().map(|head| head.fence).max().unwrap_or_default().next();
     let mut observed: BTreeMap<ClusterName, Observed> = BTreeMap::new();
     for row in store.observed().await? {
         match serde_json::from_str(&row.body) {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::PathBuf, sync::Arc};
 
-use super::StreamName;
+use super::{Fence, StreamName};
 use crate::domain::journal::record::EncodeError;
 
 /// What lies under a failure: an I/O or `SQLite` error, shared by all batches that it took down.
@@ -30,9 +30,9 @@ pub enum StoreError {
         /// The stream that was to grow.
         stream: StreamName,
         /// The caller's fence.
-        fence: u64,
+        fence: Fence,
         /// The fence that the stream is at.
-        found: u64,
+        found: Fence,
     },
     /// The batch is not durable: nothing of it is there. All later ones fail too until
     /// [`Store::heal`].

@@ -12,12 +12,13 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi};
 use super::{
     folder::Folder,
     mark::{Mark, State},
+    queue::Write,
     read::{number, unread},
     schema::{Opened, corrupt},
 };
 use crate::store::{
-    AlertRow, Append, Batch, Cause, Committed, ObservedRow, StoreError, StreamName,
-    position::{judge, within},
+    AlertRow, Append, Batch, Cause, Fence, ObservedRow, StoreError, StreamName,
+    position::{judge, owns, within},
 };
 
 /// The open database, owned by the writer thread.
@@ -81,21 +82,22 @@ impl Journal {
         }
     }
 
-    /// Makes all batches of a group durable with one sync. One answer for each, in order; an error
-    /// is the failure of all of them.
+    /// Makes all of a group durable with one sync. One answer for each, in order: the last sequence
+    /// number, or the fence that was claimed. An error is the failure of all of them.
     pub(super) fn write(
         &mut self,
-        group: &[Batch],
-    ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
-        if group.iter().all(Batch::is_empty) || self.writable().is_err() {
-            return Ok(group.iter().map(|_| self.writable().map(|()| self.committed())).collect());
+        group: &[Write],
+    ) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        let is_barrier = |one: &Write| matches!(one, Write::Batch(batch) if batch.is_empty());
+        if group.iter().all(is_barrier) || self.writable().is_err() {
+            return Ok(group.iter().map(|_| self.writable().map(|()| self.seq)).collect());
         }
         let before = self.seq;
         let makes = self.mark.is_old();
         let written = self.transact(|journal| {
             journal.sign()?;
             let answers: rusqlite::Result<Vec<_>> =
-                group.iter().map(|batch| journal.enter(batch)).collect();
+                group.iter().map(|one| journal.enter(one)).collect();
             Ok((answers?, makes.then(|| journal.state()).transpose()?))
         });
         match written {
@@ -130,10 +132,6 @@ impl Journal {
     /// Ends the failed state, unless something failed anew since it was asked for.
     pub(super) fn heal(&mut self, number: u64) {
         self.failed.take_if(|(failed, _)| *failed <= number);
-    }
-
-    fn committed(&self) -> Committed {
-        Committed { last_seq: self.seq }
     }
 
     /// Whether anything may be written.
@@ -188,12 +186,16 @@ impl Journal {
         self.conn.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    /// One batch of a group. The outer error is the group's.
-    fn enter(&mut self, batch: &Batch) -> rusqlite::Result<Result<Committed, StoreError>> {
+    /// One of a group. The outer error is the group's.
+    fn enter(&mut self, one: &Write) -> rusqlite::Result<Result<u64, StoreError>> {
+        let batch = match one {
+            Write::Batch(batch) => batch,
+            Write::Claim(stream) => return self.claim(stream).map(|fence| Ok(fence.0)),
+        };
         if batch.appends.is_empty() {
             // rows cannot be refused, so there is nothing to take back alone
             self.rows(&batch.alerts, &batch.observed)?;
-            return Ok(Ok(self.committed()));
+            return Ok(Ok(self.seq));
         }
         self.run("SAVEPOINT batch")?;
         let before = self.seq;
@@ -208,7 +210,14 @@ impl Journal {
                 return Ok(Err(error));
             }
         }
-        Ok(Ok(self.committed()))
+        Ok(Ok(self.seq))
+    }
+
+    fn claim(&self, stream: &StreamName) -> rusqlite::Result<Fence> {
+        let stream = stream.to_string();
+        let (n, fence, compacted) = self.head(&stream)?;
+        self.set_head(&stream, (n, fence.next(), compacted))?;
+        Ok(fence.next())
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<(), Stop> {
@@ -228,7 +237,7 @@ impl Journal {
             "INSERT INTO journal (seq, stream, n, fence, kind, ver, at, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
-        let fence = append.fence.cast_signed();
+        let fence = append.fence.0.cast_signed();
         let mut n = next;
         for new in &append.entries {
             let seq = (self.seq + 1).cast_signed();
@@ -242,18 +251,17 @@ impl Journal {
     }
 
     /// Next position, fence and compacted position of a stream; zeros for one that is not there.
-    fn head(&self, stream: &str) -> rusqlite::Result<(u64, u64, u64)> {
+    fn head(&self, stream: &str) -> rusqlite::Result<(u64, Fence, u64)> {
         let head = "SELECT n, fence, compacted FROM head WHERE stream = ?1";
-        let head = self
-            .conn
-            .prepare_cached(head)?
-            .query_row([stream], |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)));
+        let head = self.conn.prepare_cached(head)?.query_row([stream], |row| {
+            Ok((number(row, 0)?, Fence(number(row, 1)?), number(row, 2)?))
+        });
         Ok(head.optional()?.unwrap_or_default())
     }
 
-    fn set_head(&self, stream: &str, head: (u64, u64, u64)) -> rusqlite::Result<()> {
+    fn set_head(&self, stream: &str, head: (u64, Fence, u64)) -> rusqlite::Result<()> {
         let (n, fence, compacted) = head;
-        let values = (stream, n.cast_signed(), fence.cast_signed(), compacted.cast_signed());
+        let values = (stream, n.cast_signed(), fence.0.cast_signed(), compacted.cast_signed());
         let mut set = self.conn.prepare_cached(
             "INSERT INTO head (stream, n, fence, compacted) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (stream) DO UPDATE
@@ -299,12 +307,14 @@ impl Journal {
         &mut self,
         name: &StreamName,
         upto: u64,
+        claimed: Fence,
         snapshot: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         let stream = name.to_string();
         let head = self.head(&stream).map_err(unread)?;
         let (next, fence, compacted) = head;
         self.writable()?;
+        owns(name, claimed, fence)?;
         within(name, upto, (compacted, next))?;
         self.transact(|journal| {
             let conn = &journal.conn;

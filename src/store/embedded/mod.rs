@@ -30,7 +30,10 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{BoxFuture, FutureExt, pending, ready};
+use futures::{
+    future::{BoxFuture, FutureExt, pending, ready},
+    stream::BoxStream,
+};
 use tokio::sync::{oneshot, watch};
 
 use self::{
@@ -41,7 +44,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    AlertRow, Batch, Entry, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
+    AlertRow, Batch, Entry, Fence, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
+    chunks::chunks,
 };
 
 /// Opens the store in a directory, which is made where it is missing. `version` is this program's:
@@ -135,6 +139,13 @@ impl Store for Embedded {
         self.queue.commit(batch)
     }
 
+    fn claim(&self, stream: &StreamName) -> BoxFuture<'static, Result<Fence, StoreError>> {
+        match self.queue.claim(stream.clone()) {
+            Ok(fence) => fence.map(|fence| fence.unwrap_or(Err(StoreError::Closed))).boxed(),
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+
     fn read(
         &self,
         stream: &StreamName,
@@ -142,6 +153,12 @@ impl Store for Embedded {
     ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
         let stream = stream.clone();
         self.ask(move |journal| journal.read(&stream, from))
+    }
+
+    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
+        let after =
+            |seq: Option<u64>| self.ask(move |journal| journal.read_after(seq.unwrap_or(0)));
+        chunks(after, |entry| entry.seq)
     }
 
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
@@ -152,10 +169,11 @@ impl Store for Embedded {
         &self,
         stream: &StreamName,
         upto: u64,
+        fence: Fence,
         snapshot: Option<Vec<u8>>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let stream = stream.clone();
-        self.ask(move |journal| journal.compact(&stream, upto, snapshot.as_deref()))
+        self.ask(move |journal| journal.compact(&stream, upto, fence, snapshot.as_deref()))
     }
 
     fn drop_entries(
@@ -167,8 +185,9 @@ impl Store for Embedded {
         self.ask(move |journal| journal.drop_entries(&stream, &ns))
     }
 
-    fn alerts(&self) -> BoxFuture<'_, Result<Vec<AlertRow>, StoreError>> {
-        self.ask(|journal| journal.alerts())
+    fn alert_rows(&self) -> BoxStream<'_, Result<Vec<AlertRow>, StoreError>> {
+        let after = |id: Option<i64>| self.ask(move |journal| journal.alerts_after(id));
+        chunks(after, |row| row.id)
     }
 
     fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>> {

@@ -14,9 +14,9 @@ use std::{
 
 use super::{
     journal::Journal,
-    queue::{Answer, Queue, Request},
+    queue::{Answer, Queue, Request, Write},
 };
-use crate::store::{Batch, StoreError};
+use crate::store::StoreError;
 
 /// How long nothing has to be written before the writer looks after the journal by itself. Reads and
 /// barriers, which may come without end, do not count.
@@ -60,14 +60,14 @@ impl Writer {
     fn round(&mut self) -> bool {
         let (mut group, mut answers) = (Vec::new(), Vec::new());
         for request in self.line.0.take(IDLE_AFTER) {
-            if let Request::Commit(batch, answer) = request {
-                group.push(batch);
+            if let Request::Write(what, answer) = request {
+                group.push(what);
                 answers.push(answer);
                 continue;
             }
             self.write(&mut group, &mut answers);
             match request {
-                Request::Commit(..) => {}
+                Request::Write(..) => {}
                 Request::Ask(question) => question(&mut self.journal),
                 Request::Heal(number) => self.journal.heal(number),
                 Request::Close => return false,
@@ -84,7 +84,7 @@ impl Writer {
     }
 
     /// Writes what has gathered and answers all of it.
-    fn write(&mut self, group: &mut Vec<Batch>, answers: &mut Vec<Answer>) {
+    fn write(&mut self, group: &mut Vec<Write>, answers: &mut Vec<Answer>) {
         if group.is_empty() {
             return;
         }
@@ -98,8 +98,7 @@ impl Writer {
         let answers = self.line.0.written();
         let results = results.unwrap_or_else(|error| vec![Err(error); group.len()]);
         for (answer, result) in answers.into_iter().zip(results) {
-            // who asked may have gone; it is durable all the same
-            drop(answer.send(result));
+            answer.send(result);
         }
         group.clear();
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::store::embedded::{
     folder::Folder,
     mark::{self, MARK},
+    queue::Write,
     schema,
     upkeep::COPY_EVERY,
 };
@@ -25,10 +26,11 @@ fn journal(dir: &Path) -> Journal {
 fn filled(dir: &Path) -> Journal {
     let mut journal = journal(dir);
     for id in 0..200 {
-        let mut answers = journal.write(&[batch().alert(id, "fires")]).unwrap();
+        let mut answers = journal.write(&[Write::Batch(batch().alert(id, "fires"))]).unwrap();
         answers.remove(0).unwrap();
     }
-    journal.write(&[batch().append(&prod(), 0, 0, &["pause"])]).unwrap().remove(0).unwrap();
+    let pause = Write::Batch(batch().append(&prod(), 0, 0, &["pause"]));
+    journal.write(&[pause]).unwrap().remove(0).unwrap();
     let made = journal.transact(|journal| journal.state());
     journal.made(made.ok());
     journal.mark.write().unwrap();
