@@ -86,8 +86,26 @@ pub(crate) enum Verb {
         #[command(flatten)]
         because: Because,
     },
+    /// Look into a store's folder, also one that no start accepts. Changes nothing.
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Read everything and show what cannot be read, where, and the way out.
+    Check(Folder),
+    /// Print everything that can be read as JSON, one line each.
+    Export(Folder),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// The store's folder.
+    #[arg(default_value = "./data")]
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -30,7 +30,10 @@ pub enum StartError {
     #[error("the store cannot be read")]
     Store(#[from] StoreError),
     /// A record cannot be read.
-    #[error("the journal of {stream} cannot be read at {n}; last written by quorate {written_by}")]
+    #[error(
+        "the journal of {stream} cannot be read at {n}; last written by quorate {written_by}; \
+         `quorate store check` shows everything that is wrong, and the way out"
+    )]
     Journal {
         /// The stream.
         stream: StreamName,

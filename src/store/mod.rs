@@ -36,7 +36,7 @@ use crate::domain::{
 #[doc(hidden)]
 pub use self::embedded::open_embedded_bounded;
 pub use self::{
-    embedded::open_embedded,
+    embedded::{Inspection, inspect, open_embedded},
     error::{Cause, StoreError},
     memory::{MemoryStore, memory},
 };

@@ -9,6 +9,7 @@
 //! done after the answers. A read waits for the sync before it, which nobody on a hot path does.
 
 mod folder;
+mod inspect;
 mod journal;
 mod mark;
 mod queue;
@@ -36,6 +37,7 @@ use futures::{
 };
 use tokio::sync::{oneshot, watch};
 
+pub use self::inspect::{Inspection, inspect};
 use self::{
     folder::{FILE, Folder},
     journal::Journal,

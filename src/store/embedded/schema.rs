@@ -90,18 +90,16 @@ pub(super) fn open(
 }
 
 /// Whether everything is there that was known to be.
-fn is_whole(found: State, known: Option<State>, path: &Path) -> Result<(), StoreError> {
+pub(super) fn is_whole(found: State, known: Option<State>, path: &Path) -> Result<(), StoreError> {
     match known {
-        Some(known) if known.number > found.number || known.seq > found.seq => {
-            Err(StoreError::Shorter {
-                dir: path.parent().unwrap_or(path).into(),
-                found: found.number,
-                found_seq: found.seq,
-                known: known.number,
-                known_seq: known.seq,
-                mark: MARK,
-            })
-        }
+        Some(known) if known.number > found.number => Err(StoreError::Shorter {
+            dir: path.parent().unwrap_or(path).into(),
+            found: found.number,
+            found_seq: found.seq,
+            known: known.number,
+            known_seq: known.seq,
+            mark: MARK,
+        }),
         _ => Ok(()),
     }
 }
@@ -131,7 +129,10 @@ fn create(conn: &Connection, version: &str) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-fn meta<T: rusqlite::types::FromSql>(conn: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
+pub(super) fn meta<T: rusqlite::types::FromSql>(
+    conn: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<T>> {
     conn.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
 }
 
@@ -146,7 +147,7 @@ fn heads(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
+pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             corrupt(&format!("{}: {error}", path.display()))
