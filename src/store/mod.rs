@@ -1,8 +1,9 @@
 //! The journal store: what was decided and done, one stream per cluster, and the rows beside it.
 //!
 //! A store keeps bytes and positions; it does not know what an entry means (only that it reads back),
-//! never reads a clock and never retries. The one thing to know: [`Store::commit`] takes its place in line when it is
-//! called, not when it is awaited, so the order of calls is the order of commits.
+//! never takes a time from a clock and never retries. The one thing to know: [`Store::commit`] takes
+//! its place in line when it is called, not when it is awaited, so the order of calls is the order of
+//! commits.
 //!
 //! # Design
 //! Two invariants of the house live here. An alert is acknowledged only after it is durable: the
@@ -90,7 +91,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Drops the entries before `upto`; `snapshot` stands for them from now on (`None` keeps the
     /// one there is). Both or neither, in one transaction. Answers [`StoreError::Conflict`] where
     /// `upto` lies beyond the stream's end or before what is compacted already, and
-    /// [`StoreError::Fenced`] to a former owner.
+    /// [`StoreError::Fenced`] to a former owner. Nothing else is written meanwhile: about a
+    /// microsecond for each entry that goes.
     fn compact(
         &self,
         stream: &StreamName,
@@ -110,7 +112,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// All alert rows, by id, in chunks as [`Store::read_all`]. Their body is always there.
     fn alert_rows(&self) -> BoxStream<'_, Result<Vec<AlertRow>, StoreError>>;
 
-    /// All alert rows at once.
+    /// All alert rows at once. What is committed meanwhile may be among them.
     fn alerts(&self) -> BoxFuture<'_, Result<Vec<AlertRow>, StoreError>> {
         Box::pin(self.alert_rows().try_concat())
     }
