@@ -13,6 +13,7 @@ const QUORUM: &str = "apiVersion: quorate/v1
 kind: Response
 metadata: {name: quorum-lost, description: No quorum.}
 spec:
+  about: etcd
   subject: [cluster]
   signals: {quorum: '{alertname=\"etcdInsufficientMembers\"}', nodes: '{alertname=\"KubeNodeNotReady\"}'}
   when: 'signals.quorum.firing > 0'
