@@ -263,3 +263,14 @@ async fn the_bearer_token_is_asked_for_and_follows_its_file() {
     assert_eq!(post(Some("another one")).await.code, 200);
     app.stop().await;
 }
+
+/// Rows: E22. What the page cache shows after a failed sync proves nothing.
+#[tokio::test]
+async fn a_sync_that_fails_is_503_and_ends_the_server() {
+    let mut app = TestApp::start().await;
+    app.store.fail_sync_next(false);
+    let answer = app.alerts(&json!([alert(&json!({"alertname": "Lost"}))])).await;
+    assert_eq!(answer.code, 503, "{}", answer.text);
+    let error = app.broken().await;
+    assert!(error.starts_with("the store is broken, and this process has to end: "), "{error}");
+}
