@@ -19,6 +19,7 @@ pub mod event;
 mod guards;
 pub mod handle;
 pub mod intake;
+pub mod journal;
 mod looks;
 mod recover;
 mod respond;
