@@ -152,13 +152,21 @@ impl App {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(config: Config, rules: Rules) -> anyhow::Result<()> {
+    // before anything is opened: what arrives during the start is not lost, and ends nothing
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut app = App::start(Parts::open(config, rules)?).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        error = app.broken() => return Err(error),
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => tracing::warn!(
+                "SIGHUP: reload is not available in this version; the configuration and the rules \
+                 that were read at the start stay in force until a restart"
+            ),
+            error = app.broken() => return Err(error),
+        }
     }
     tracing::info!("stopping: intake first, then runs at their next journal boundary");
     tokio::select! {

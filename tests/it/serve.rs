@@ -38,16 +38,45 @@ async fn a_second_server_on_the_same_store_is_refused_and_sigterm_stops_the_firs
     let config = config(dir.path());
     let (mut child, url, _log) = start(&config).await;
     assert_eq!(said(&["clusters", "--server", &url], &[]).await.stdout, "no clusters\n");
-    let pid = child.id().unwrap();
+    let holder = child.id().unwrap().to_string();
     let second = said(&["serve", "--config", &config], &[]).await;
     assert_eq!(second.code, 1, "{}", second.stderr);
-    assert!(second.stderr.contains(&pid.to_string()), "no pid in: {}", second.stderr);
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    assert!(second.stderr.contains(&holder), "no pid in: {}", second.stderr);
+    kill_process(pid(&child), Signal::TERM).unwrap();
     let ended = tokio::time::timeout(Duration::from_mins(1), child.wait()).await;
     assert!(ended.unwrap().unwrap().success());
     let (mut again, ..) = start(&config).await;
     again.kill().await.unwrap();
+}
+
+/// Waits for a line of the log that holds a text.
+async fn logged(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
+    let line = async {
+        loop {
+            let line = log.next_line().await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("it ended and never logged {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    };
+    let line = tokio::time::timeout(Duration::from_mins(1), line).await;
+    line.unwrap_or_else(|_| panic!("never logged: {text:?}"))
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_hangup_is_logged_and_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let (mut child, url, mut log) = start(&config).await;
+    kill_process(pid(&child), Signal::HUP).unwrap();
+    logged(&mut log, "reload is not available").await;
+    assert_eq!(said(&["clusters", "--server", &url], &[]).await.stdout, "no clusters\n");
+    child.kill().await.unwrap();
 }
 
 #[tokio::test]
