@@ -2,7 +2,7 @@
 //!
 //! It reads the alerts' own status, never the group's. Good alerts of a body are kept although
 //! others are not. What is refused with a 4xx comes back every `group_interval`, so refusing is
-//! cheap: the secret and the announced size are looked at before the body.
+//! cheap: the secret (by the gate) and the announced size are looked at before the body.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::{
-    ANSWER_WITHIN, ApiState, auth,
+    ANSWER_WITHIN, ApiState,
     error::Refusal,
     payload::{self, ALERTS_MAX},
     views::Receipt,
@@ -44,24 +44,26 @@ pub(super) async fn receive(State(door): State<Arc<ApiState>>, request: Request)
     let late = || Err(Refusal::Unavailable("the body or the journal took too long".into()));
     let response = match answer.unwrap_or_else(|_| late()) {
         Ok(receipt) => Json(receipt).into_response(),
-        Err(refusal) => {
-            let status = refusal.status().0.as_u16();
-            tracing::warn!(http.status = status, "webhook refused: {}", refusal.message());
-            refusal.into_response()
-        }
+        Err(refusal) => return refuse(&door, refusal, began, &noted),
     };
-    let code = response.status().as_u16();
-    door.metrics.webhook(noted.source, code, began.elapsed(), noted.bytes);
+    door.metrics.webhook(noted.source, response.status().as_u16(), began.elapsed(), noted.bytes);
     response
+}
+
+/// A webhook that the gate did not let in.
+pub(super) fn refused(door: &ApiState, refusal: Refusal, began: Instant) -> Response {
+    refuse(door, refusal, began, &Noted { source: "alertmanager", bytes: 0 })
+}
+
+fn refuse(door: &ApiState, refusal: Refusal, began: Instant, noted: &Noted) -> Response {
+    let status = refusal.status().0.as_u16();
+    tracing::warn!(http.status = status, "webhook refused: {}", refusal.message());
+    door.metrics.webhook(noted.source, status, began.elapsed(), noted.bytes);
+    refusal.into_response()
 }
 
 async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Receipt, Refusal> {
     let (parts, body) = request.into_parts();
-    if let Some(secret) = &door.settings.webhook_bearer
-        && !secret.is(auth::bearer(&parts.headers)?)
-    {
-        return Err(Refusal::Unauthorized("unknown token".into()));
-    }
     let body = read(&parts.headers, body, door.settings.webhook_body_max, noted).await?;
     let delivery = payload::parse(&body, door.clock.now())?;
     if delivery.version == "1" {
