@@ -102,6 +102,7 @@ impl App {
         let door_settings = http::Settings {
             webhook_bearer: config.webhook.bearer_file.as_deref().map(Secret::open).transpose()?,
             webhook_body_max: config.webhook.max_body,
+            webhook_bodies_max: config.webhook.bodies_max,
             access: access(&config)?,
         };
         let bytes = store.clone();

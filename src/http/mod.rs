@@ -11,6 +11,7 @@
 //! for by a task of its own, so that a commit that fails is always noticed.
 
 pub mod auth;
+mod bodies;
 pub mod error;
 mod gate;
 mod lists;
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 pub use self::serve::serve;
 use self::{
     auth::{Access, Secret},
+    bodies::Bodies,
     error::Refusal,
     gate::{Class, Places},
 };
@@ -62,6 +64,8 @@ pub struct Settings {
     pub webhook_bearer: Option<Secret>,
     /// The largest webhook body, in bytes.
     pub webhook_body_max: u64,
+    /// The largest size of all webhook bodies in flight together, in bytes.
+    pub webhook_bodies_max: u64,
     /// Who may see and order.
     pub access: Access,
 }
@@ -75,6 +79,7 @@ pub struct ApiState {
     store_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
     scraped: Arc<Mutex<Scrape>>,
     places: Places,
+    bodies: Bodies,
     tasks: TaskTracker,
 }
 
@@ -91,8 +96,17 @@ impl ApiState {
         let source = Arc::clone(&scraped);
         let read = move || source.lock().unwrap_or_else(PoisonError::into_inner).clone();
         metrics.set_scrape(Box::new(read));
-        let (places, tasks) = (Places::default(), TaskTracker::new());
-        Arc::new(Self { handle, metrics, clock, settings, store_bytes, scraped, places, tasks })
+        Arc::new(Self {
+            handle,
+            metrics,
+            clock,
+            bodies: Bodies::new(settings.webhook_bodies_max),
+            settings,
+            store_bytes,
+            scraped,
+            places: Places::default(),
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// Waits for what was handed to the engine by requests whose clients are gone.

@@ -130,3 +130,45 @@ async fn http_2_is_not_spoken() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
     app.stop().await;
 }
+
+/// Bodies that never end: beyond `webhook.bodies_max` they are refused, and what they held is free
+/// again when they go.
+#[tokio::test]
+async fn all_bodies_in_flight_together_are_bounded() {
+    const PART: usize = 300 << 10;
+    let app = TestApp::with(|config| {
+        (config.webhook.max_body, config.webhook.bodies_max) = (1 << 20, 1 << 20);
+    });
+    let app = app.await;
+    let mut open = Vec::new();
+    let mut refused = 0;
+    for _ in 0..12 {
+        let mut stream = connect(&app).await;
+        let head = format!(
+            "POST /api/v1/webhook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            PART + 1
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; PART]).await.unwrap();
+        open.push(stream);
+    }
+    for stream in &mut open {
+        let mut answer = vec![0; 4096];
+        let read = timeout(Duration::from_secs(1), stream.read(&mut answer)).await;
+        let Ok(read) = read else { continue };
+        let answer = String::from_utf8_lossy(&answer[..read.unwrap()]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("webhook.bodies_max"), "{answer}");
+        refused += 1;
+    }
+    assert!((8..12).contains(&refused), "{refused} of 12 bodies of 300 KiB were refused");
+    drop(open);
+    let large = alert(&json!({"alertname": "x"}));
+    let alerts = serde_json::Value::Array(vec![large; 4000]);
+    let until = Instant::now() + Duration::from_mins(1);
+    while app.alerts(&alerts).await.code != 200 {
+        assert!(Instant::now() < until, "what they held was never given back");
+    }
+    app.stop().await;
+}

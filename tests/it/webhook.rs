@@ -72,7 +72,8 @@ async fn put_is_accepted_as_post_is() {
 #[tokio::test]
 async fn hostile_labels_are_kept_as_they_are_and_obeyed_by_nobody() {
     let app = TestApp::start().await;
-    let long = "x".repeat(1 << 20);
+    // as much as is kept of one alert, but for the other labels
+    let long = "x".repeat(65_000);
     let labels = json!({
         "alertname": "$(touch /x); `reboot`", "path": "../../etc/passwd", "lines": "a\nb\r\u{1b}[2J",
         "quotes": "\"'\\", "größe.ß/日本": "é", "long": long, "empty": "", "__proto__": "${run.id}",
@@ -150,6 +151,12 @@ async fn too_many_alerts_or_labels_or_bytes_are_refused() {
     assert_eq!(app.alerts(&Value::Array(vec![small; 10_000])).await.code, 200);
     let labels: serde_json::Map<_, _> = (0..129).map(|n| (format!("l{n}"), json!("x"))).collect();
     assert_eq!(app.alerts(&json!([alert(&Value::Object(labels))])).await.code, 422);
+    let long = alert(&json!({"alertname": "x", "long": "x".repeat(64 << 10)}));
+    let answer = app.alerts(&json!([long])).await;
+    assert_eq!((answer.code, answer.error()), (422, "unusable"), "{}", answer.text);
+    assert_eq!(answer.json["error"]["field"], "labels", "{}", answer.text);
+    let answer = app.alerts(&json!([long, alert(&json!({"alertname": "x"}))])).await;
+    assert_eq!(answer.json, json!({"accepted": 1, "unmatched": 1, "invalid": 1}));
     let large = json!({"a": "x".repeat(4 << 20)});
     let announced = app.alerts(&json!([alert(&large)])).await;
     assert_eq!((announced.code, announced.error()), (413, "too_large"));
