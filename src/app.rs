@@ -8,6 +8,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -148,6 +149,18 @@ impl App {
             _ = &mut self.working => anyhow::anyhow!("the engine ended by itself"),
             _ = &mut self.serving => anyhow::anyhow!("the server ended by itself"),
         }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: the usual 1024 is less than the connections
+/// of the server and those to some hundred members together, and nothing here uses `select`.
+pub fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => tracing::debug!(?before, now = ?limit.current, "limit of open files"),
+        Err(error) => tracing::warn!(%error, ?before, "the limit of open files was not raised"),
     }
 }
 

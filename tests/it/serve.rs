@@ -18,7 +18,9 @@ fn config(dir: &Path) -> String {
 
 /// Starts a server and waits until it says that it is ready.
 async fn start(config: &str) -> (Child, String, Lines<BufReader<ChildStderr>>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    // through a shell that lowers the soft limit, as most systems do
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 500; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_quorate")]);
     command.args(["serve", "--log-format", "json", "--config", config]).kill_on_drop(true);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -66,6 +68,18 @@ async fn logged(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
 
 fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn as_many_files_may_be_open_as_the_system_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let (mut child, ..) = start(&config).await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id().unwrap())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let files: Vec<_> = files.split_whitespace().collect();
+    assert_eq!(files[3], files[4], "soft and hard");
+    child.kill().await.unwrap();
 }
 
 #[tokio::test]
