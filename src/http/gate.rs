@@ -110,7 +110,10 @@ pub(super) async fn pass(
     match place {
         Ok(_place) => next.run(request).await,
         Err(refusal) if class == Class::Webhook => webhook::refused(&door, refusal, began),
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            door.refusals.log("request", &refusal);
+            refusal.into_response()
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod ops;
 mod orders;
 mod payload;
 mod plans;
+mod refusals;
 mod seats;
 mod serve;
 pub mod views;
@@ -45,6 +46,7 @@ use self::{
     bodies::Bodies,
     error::Refusal,
     gate::{Class, Places},
+    refusals::Refusals,
 };
 use crate::{
     engine::{Handle, clock::Clock, state::State as Engine},
@@ -80,6 +82,7 @@ pub struct ApiState {
     scraped: Arc<Mutex<Scrape>>,
     places: Places,
     bodies: Bodies,
+    refusals: Refusals,
     tasks: TaskTracker,
 }
 
@@ -105,6 +108,7 @@ impl ApiState {
             store_bytes,
             scraped,
             places: Places::default(),
+            refusals: Refusals::default(),
             tasks: TaskTracker::new(),
         })
     }
@@ -113,6 +117,7 @@ impl ApiState {
     pub async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        self.refusals.tell_rest();
     }
 
     /// Looks into the engine's state, in no more than [`ANSWER_WITHIN`].

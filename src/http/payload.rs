@@ -9,7 +9,7 @@ mod raw;
 mod tests;
 
 use self::raw::{Raw, RawAlert, RawLabels, Scalar};
-use super::error::Refusal;
+use super::error::{Refusal, shown};
 use crate::domain::{
     alert::{Incoming, labels::Labels},
     base::time::Time,
@@ -102,6 +102,7 @@ impl Delivery {
             VERSION => {}
             "" => return Err(missing("version", "`version`")),
             other => {
+                let other = shown(other);
                 let message = if other == "1" {
                     "version \"1\" is Grafana's format, which is not supported yet; let \
                      Alertmanager (version \"4\") send"
@@ -137,7 +138,7 @@ impl RawAlert<'_> {
         let firing = match status.as_deref() {
             Some("firing") => true,
             Some("resolved") => false,
-            Some(other) => return Err(("status", format!("{other:?} is no status"))),
+            Some(other) => return Err(("status", format!("{:?} is no status", shown(other)))),
             None => return Err(("status", "`firing` or `resolved` is needed".into())),
         };
         let labels = self.labels.ok_or(("labels", "is missing".to_owned()))?;
@@ -157,17 +158,9 @@ fn time(field: &'static str, given: Option<Scalar<'_>>) -> Result<Option<Time>, 
             if field == "endsAt" && (text.is_empty() || text == NO_END) {
                 return Ok(None);
             }
-            text.parse().map(Some).map_err(|error| (field, short(format!("{error}"))))
+            let read = shown(&text).parse::<Time>();
+            read.map(Some).map_err(|error| (field, error.to_string()))
         }
-    }
-}
-
-/// A value from outside, cut for a message.
-fn short(text: String) -> String {
-    const LENGTH_MAX: usize = 200;
-    match text.char_indices().nth(LENGTH_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
     }
 }
 

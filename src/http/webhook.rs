@@ -42,7 +42,7 @@ pub(super) fn refused(door: &ApiState, refusal: Refusal, began: Instant) -> Resp
 
 fn refuse(door: &ApiState, refusal: Refusal, began: Instant, noted: &Noted) -> Response {
     let status = refusal.status().0.as_u16();
-    tracing::warn!(http.status = status, "webhook refused: {}", refusal.message());
+    door.refusals.log("webhook", &refusal);
     door.metrics.webhook(noted.source, status, began.elapsed(), noted.bytes);
     refusal.into_response()
 }
@@ -61,10 +61,11 @@ async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Re
     let invalid = delivery.invalid.len();
     door.metrics.alerts_invalid(invalid as u64);
     if let Some(first) = delivery.invalid.into_iter().next() {
+        let first = Refusal::from(first);
         if delivery.alerts.is_empty() {
-            return Err(first.into());
+            return Err(first);
         }
-        tracing::warn!(alerts.invalid = invalid, "{}", Refusal::from(first).message());
+        door.refusals.log("an alert of a webhook was", &first);
     }
     let accepted = delivery.alerts.len();
     if accepted == 0 {

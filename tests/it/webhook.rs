@@ -270,3 +270,56 @@ async fn the_bearer_token_is_asked_for_and_follows_its_file() {
     assert_eq!(post(Some("another one")).await.code, 200);
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_whose_commits_fail_is_not_ready_until_one_succeeds() {
+    let app = TestApp::start().await;
+    app.eventually("/api/v1/clusters/c1", |c| c["verdict"] == "healthy").await;
+    assert_eq!(app.get("/-/ready").await.code, 200);
+    app.store.fail_next(1_000_000);
+    app.eventually("/-/ready", |answer| answer["error"]["code"] == "unavailable").await;
+    assert_eq!(app.get("/-/healthy").await.code, 200);
+    app.store.fail_next(0);
+    let until = tokio::time::Instant::now() + Duration::from_secs(25);
+    while app.get("/-/ready").await.code != 200 {
+        assert!(tokio::time::Instant::now() < until, "a commit that succeeds was not noticed");
+    }
+    app.stop().await;
+}
+
+/// What was sent is repeated to be known again, not to be sent back whole.
+#[tokio::test]
+async fn a_wrong_value_is_echoed_in_part() {
+    let app = TestApp::start().await;
+    let huge = "\u{1}".repeat(1 << 20);
+    let mut status = alert(&json!({"alertname": "x"}));
+    status["status"] = json!(huge);
+    let mut time = alert(&json!({"alertname": "x"}));
+    time["startsAt"] = json!(huge);
+    for body in [
+        json!({"version": huge, "alerts": []}),
+        json!({"version": "4", "alerts": huge}),
+        json!(huge),
+        webhook(&json!([status])),
+        webhook(&json!([time])),
+    ] {
+        let answer = app.post(PATH, &body).await;
+        assert_eq!((answer.code, answer.error()), (422, "unusable"));
+        assert!(answer.text.len() < 4000, "{} bytes came back", answer.text.len());
+    }
+    let long = "x".repeat(30_000);
+    let attest = json!({"member": long, "reason": "x", "for": "1h"});
+    for answer in [
+        app.get(&format!("/api/v1/clusters/{long}")).await,
+        app.get(&format!("/{long}")).await,
+        app.get(&format!("/api/v1/runs?state={long}&{long}=1")).await,
+        app.post(&format!("/api/v1/clusters/{long}/pause"), &json!({"reason": "x"})).await,
+        app.post("/api/v1/clusters/c1/attest", &attest).await,
+        app.post("/api/v1/clusters/c1/pause", &json!({&long: "x"})).await,
+        app.post("/api/v1/clusters/c1/pause", &json!({"reason": "x", "for": long})).await,
+    ] {
+        assert!((400..500).contains(&answer.code), "{}", answer.text);
+        assert!(answer.text.len() < 4000, "{} bytes came back", answer.text.len());
+    }
+    app.stop().await;
+}

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
 use super::{ALERTS_MAX, LABELS_BYTES_MAX, LABELS_MAX};
@@ -120,6 +120,9 @@ fn pass_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
     Ok(())
 }
 
+/// A text where none belongs; the default would repeat all of it.
+const TEXT: Unexpected<'_> = Unexpected::Other("a text");
+
 /// A key, borrowed where it holds no escape.
 struct Key<'a>(Cow<'a, str>);
 
@@ -154,8 +157,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
                 }
                 Ok(raw)
             }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+                Err(E::invalid_type(TEXT, &self))
+            }
         }
-        from.deserialize_map(Whole)
+        from.deserialize_any(Whole)
     }
 }
 
@@ -182,8 +189,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
                 }
                 Ok(list)
             }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+                Err(E::invalid_type(TEXT, &self))
+            }
         }
-        from.deserialize_seq(Alerts)
+        from.deserialize_any(Alerts)
     }
 }
 
