@@ -6,7 +6,7 @@
 //!
 //! # Design
 //!
-//! An answer never waits longer than [`ANSWER_WITHIN`], and a request that is dropped half-way
+//! An answer never waits longer than [`ANSWER_WITHIN`] (a plan's look has [`LOOK_WITHIN`]), and a request that is dropped half-way
 //! (its client went away) never takes its alerts with it: what was handed to the engine is waited
 //! for by a task of its own, so that a commit that fails is always noticed.
 
@@ -40,7 +40,7 @@ use axum::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::serve::serve;
+pub use self::{plans::LOOK_WITHIN, serve::serve};
 use self::{
     auth::{Access, Secret},
     bodies::Bodies,
