@@ -237,7 +237,9 @@ impl Engine {
             entries: entries.collect::<Result<_, _>>()?,
         };
         let began = tokio::time::Instant::now();
-        self.store.commit(Batch { appends: vec![append], ..Batch::default() }).await?;
+        let done = self.store.commit(Batch { appends: vec![append], ..Batch::default() }).await;
+        self.handle.note_commit(&done);
+        done?;
         self.metrics.store_append(began.elapsed());
         for record in &records {
             watched.positions.note(record, watched.next_n);
