@@ -40,7 +40,6 @@ use axum::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::{plans::LOOK_WITHIN, serve::serve};
 use self::{
     auth::{Access, Secret},
     bodies::Bodies,
@@ -48,6 +47,7 @@ use self::{
     gate::{Class, Places},
     refusals::Refusals,
 };
+pub use self::{plans::LOOK_WITHIN, serve::serve};
 use crate::{
     engine::{Handle, clock::Clock, state::State as Engine},
     telemetry::metrics::{Metrics, Scrape},
