@@ -19,6 +19,7 @@ pub mod event;
 mod guards;
 pub mod handle;
 pub mod intake;
+pub mod journal;
 mod looks;
 mod recover;
 mod respond;
@@ -236,7 +237,9 @@ impl Engine {
             entries: entries.collect::<Result<_, _>>()?,
         };
         let began = tokio::time::Instant::now();
-        self.store.commit(Batch { appends: vec![append], ..Batch::default() }).await?;
+        let done = self.store.commit(Batch { appends: vec![append], ..Batch::default() }).await;
+        self.handle.note_commit(&done);
+        done?;
         self.metrics.store_append(began.elapsed());
         for record in &records {
             watched.positions.note(record, watched.next_n);

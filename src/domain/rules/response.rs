@@ -14,6 +14,37 @@ use crate::domain::{
 
 pub mod parse;
 
+/// A fault domain: whose verdict says whether a subject is well, what cancels a run, and which guards
+/// apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// The cluster's etcd.
+    Etcd,
+    /// One of its nodes.
+    Node,
+    /// Its API servers.
+    Api,
+}
+
+impl About {
+    /// Every fault domain.
+    pub const ALL: [Self; 3] = [Self::Etcd, Self::Node, Self::Api];
+
+    /// The word in YAML.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Node => "node",
+            Self::Api => "api",
+        }
+    }
+
+    /// The fault domain that a word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|about| about.label() == word)
+    }
+}
+
 /// One valid response.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -21,6 +52,8 @@ pub struct Response {
     pub name: ResponseName,
     /// One line for people.
     pub description: String,
+    /// The fault domain in which its subjects are well or not.
+    pub about: About,
     /// Alert labels whose values tell incidents apart; `cluster` is the inventory entry.
     pub subject: Vec<String>,
     /// Signals by name: any of the matchers.

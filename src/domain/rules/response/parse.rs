@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use super::{Approval, Grace, Quarantine, Response, Role, Rung};
+use super::{About, Approval, Grace, Quarantine, Response, Role, Rung};
 use crate::domain::{
     alert::labels::Matchers,
     base::id::{PlaybookName, ResponseName},
@@ -77,7 +77,10 @@ fn read(
     places: &mut Places,
 ) -> Option<Response> {
     let mut fields = Fields::of(head.spec, sink)?;
-    let subject = fields.get("subject").and_then(|node| subject(node, sink));
+    let words = About::ALL.map(About::label);
+    let about = fields.need("about", sink).and_then(|node| word(node, &words, sink));
+    let about = about.and_then(About::parse);
+    let subject = fields.get("subject").and_then(|node| subject(node, about, sink));
     let subject = subject.unwrap_or_else(|| vec!["cluster".to_owned()]);
     let signals = fields.need("signals", sink).map(|node| signals(node, sink)).unwrap_or_default();
     let when = fields.need("when", sink);
@@ -104,6 +107,7 @@ fn read(
     Some(Response {
         name: ResponseName::from(head.name.as_str()),
         description: head.description.clone(),
+        about: about?,
         subject,
         signals,
         when: when?,
@@ -121,7 +125,7 @@ fn read(
     })
 }
 
-fn subject(node: &Node, sink: &mut Sink<'_>) -> Option<Vec<String>> {
+fn subject(node: &Node, about: Option<About>, sink: &mut Sink<'_>) -> Option<Vec<String>> {
     let labels = texts(node, sink)?;
     let is_label = |name: &String| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -133,6 +137,11 @@ fn subject(node: &Node, sink: &mut Sink<'_>) -> Option<Vec<String>> {
     if !labels.iter().any(|name| name == "cluster") {
         let message = "`cluster` is missing among the subject's labels";
         let help = "every incident is about one cluster: write [cluster, …]";
+        sink.add_help(&codes::OUT_OF_RANGE, &node.span, message, help);
+    }
+    if about == Some(About::Node) && labels.iter().all(|name| name == "cluster") {
+        let message = "no label among the subject's names the node this is about";
+        let help = "write [cluster, node], or whichever label of these alerts holds the node";
         sink.add_help(&codes::OUT_OF_RANGE, &node.span, message, help);
     }
     Some(labels)

@@ -17,6 +17,7 @@ spec:
   confirm: 'etcd.verdict == "lost"'
   ladder:
     - {playbook: p, after: 3m, when: 'cluster.mode == "auto"', with: {m: "${subject.node}"}}
+  about: node
 "#;
 
 /// The response with one text exchanged for another, and playbook `p` beside it.
@@ -62,6 +63,9 @@ fn what_a_response_says_is_checked() {
     with("[cluster, node]", "[cluster, a-b]", &[("Q105", 5, 12), ("Q111", 12, 77)]);
     with("max_gap: 15s", "max_gap: 90s", &[("Q107", 9, 42)]);
     with("samples: 6", "samples: 1", &[("Q107", 9, 30)]);
+    with("  about: node\n", "", &[("Q102", 5, 3)]);
+    with("about: node", "about: nodes", &[("Q104", 13, 10)]);
+    with("[cluster, node]", "[cluster]", &[("Q107", 5, 12), ("Q111", 12, 77)]);
     line("gards: {}", &[("Q101", 10, 3)]);
     line("guards: {max_unhealthy_nodes: 40}", &[("Q103", 10, 33)]);
     line("guards: {max_unhealthy_nodes: 140%}", &[("Q106", 10, 33)]);
@@ -86,5 +90,5 @@ fn what_a_response_says_about_others_is_checked() {
 #[test]
 fn an_empty_ladder_is_allowed() {
     let (head, _) = GOOD.split_once("  ladder:").unwrap();
-    check(&format!("{head}  ladder: []\n"), &[]);
+    check(&format!("{head}  about: etcd\n  ladder: []\n"), &[]);
 }
