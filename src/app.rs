@@ -26,7 +26,8 @@ use crate::{
     engine::{Engine, Handle, Settings, clock::Clock},
     http::{
         self, ApiState,
-        auth::{Access, Secret, Token},
+        auth::{Access, Token},
+        secret::Secret,
     },
     store::{Store, open_embedded},
     targets::{Target, catalogue::catalogue, cluster::target},

@@ -18,12 +18,13 @@ mod cluster;
 mod etcd;
 mod field;
 mod files;
+mod inventory;
 mod load;
 mod open;
 
 pub use check::{Checked, check_paths};
 pub use files::rules_files;
-pub use load::load;
+pub use load::{Loaded, load};
 pub use open::{Opened, open};
 
 /// Everything that `serve` needs, valid.

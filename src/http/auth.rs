@@ -5,108 +5,15 @@
 //! that mode a request must name a loopback host (a page of another origin cannot, even if its name
 //! resolves to here) and orders must be JSON (which a page of another origin may not send).
 
-use std::{
-    fmt, fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-use super::{ApiState, error::Refusal};
+use super::{ApiState, error::Refusal, secret::Secret};
 use crate::domain::rules::response::Role;
-
-/// A secret in a file; the file is read again when it changes.
-pub struct Secret {
-    path: PathBuf,
-    kept: Mutex<Kept>,
-}
-
-/// The digest stands for the secret: two of them compare in constant time whatever the lengths.
-struct Kept {
-    stamp: Option<Stamp>,
-    digest: [u8; 32],
-}
-
-/// What tells one version of a file from the next, also when a link to it is moved.
-type Stamp = (Option<SystemTime>, u64, u64);
-
-/// A secret that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The file cannot be read.
-    #[error("the secret in {path} cannot be read", path = path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is empty: it would let in who sends nothing.
-    #[error("the secret in {path} is empty", path = path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Secret {
-    /// Reads the file; a trailing line break is no part of the secret.
-    pub fn open(path: &Path) -> Result<Self, SecretError> {
-        let (stamp, digest) = (stamp(path), read(path)?);
-        Ok(Self { path: path.into(), kept: Mutex::new(Kept { stamp, digest }) })
-    }
-
-    /// Whether this is the secret. A file that cannot be read any more leaves the last one in force.
-    pub fn is(&self, given: &str) -> bool {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = stamp(&self.path);
-        if stamp != kept.stamp {
-            kept.stamp = stamp;
-            match read(&self.path) {
-                Ok(digest) => kept.digest = digest,
-                Err(error) => {
-                    let error = crate::engine::chain(&error);
-                    tracing::warn!(error, "the secret read before stays in force");
-                }
-            }
-        }
-        digest(given.as_bytes()).ct_eq(&kept.digest).into()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.modified().ok(), meta.len(), meta.ino()))
-}
-
-fn read(path: &Path) -> Result<[u8; 32], SecretError> {
-    let text = fs::read_to_string(path);
-    let text = text.map_err(|source| SecretError::Unreadable { path: path.into(), source })?;
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err(SecretError::Empty { path: path.into() });
-    }
-    Ok(digest(secret.as_bytes()))
-}
-
-fn digest(secret: &[u8]) -> [u8; 32] {
-    Sha256::digest(secret).into()
-}
 
 /// A token of the API.
 #[derive(Debug)]
@@ -220,22 +127,5 @@ mod tests {
             assert!(Access::Local.caller(&host(name)).is_err(), "{name}");
         }
         assert!(Access::Local.caller(&HeaderMap::new()).is_err());
-    }
-
-    #[test]
-    fn a_secret_follows_its_file_and_an_empty_one_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        assert!(matches!(Secret::open(&path), Err(SecretError::Unreadable { .. })));
-        fs::write(&path, "\n").unwrap();
-        assert!(matches!(Secret::open(&path), Err(SecretError::Empty { .. })));
-        fs::write(&path, "first\n").unwrap();
-        let secret = Secret::open(&path).unwrap();
-        assert!(secret.is("first") && !secret.is("first\n") && !secret.is(""));
-        fs::write(&path, "the second").unwrap();
-        assert!(secret.is("the second") && !secret.is("first"));
-        fs::remove_file(&path).unwrap();
-        assert!(secret.is("the second"), "a file that is gone leaves the last secret in force");
-        assert!(!format!("{secret:?}").contains("second"));
     }
 }

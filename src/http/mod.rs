@@ -21,6 +21,7 @@ mod payload;
 mod plans;
 mod refusals;
 mod seats;
+pub mod secret;
 mod serve;
 pub mod views;
 mod webhook;
@@ -40,14 +41,15 @@ use axum::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::{plans::LOOK_WITHIN, serve::serve};
 use self::{
-    auth::{Access, Secret},
+    auth::Access,
     bodies::Bodies,
     error::Refusal,
     gate::{Class, Places},
     refusals::Refusals,
+    secret::Secret,
 };
+pub use self::{plans::LOOK_WITHIN, serve::serve};
 use crate::{
     engine::{Handle, clock::Clock, state::State as Engine},
     telemetry::metrics::{Metrics, Scrape},

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::check_paths;
 use crate::{
-    config::open,
+    config::{Loaded, open},
     domain::{
         rules::{self, diagnostic::Severity, expr::Value, playbook::arguments::check_call},
         run::plan::Plan,
@@ -46,7 +46,8 @@ fn the_shipped_rules_have_no_problem() {
 
 #[test]
 fn a_plan_reads_its_playbook_again_from_what_was_stored() {
-    let (config, found) = crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
+    let Loaded { config, found, .. } =
+        crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
     assert_eq!(found, []);
     let cluster = config.unwrap().clusters.remove(0);
     let playbook = shipped().playbooks["etcd-rebuild-hosts"].clone();
@@ -68,7 +69,8 @@ fn a_plan_reads_its_playbook_again_from_what_was_stored() {
 
 #[test]
 fn a_filled_call_is_held_against_the_plan() {
-    let (config, _) = crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
+    let Loaded { config, .. } =
+        crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
     let cluster = config.unwrap().clusters.remove(0);
     let playbook = shipped().playbooks["etcd-rebuild-hosts"].clone();
     let plan = Plan::new(&playbook, [].into(), &cluster).unwrap();
@@ -119,7 +121,7 @@ fn a_store_behind_a_link_into_the_patient_is_found() {
     fs::create_dir(&data).unwrap();
     std::os::unix::fs::symlink(&data, folder.path().join("data")).unwrap();
     let text = INVENTORY.replace("/opt/demo", data.to_str().unwrap());
-    let (_, found) = crate::config::load("quorate.yaml", &text, folder.path());
+    let Loaded { found, .. } = crate::config::load("quorate.yaml", &text, folder.path());
     assert_eq!(found.iter().map(|found| found.id).collect::<Vec<_>>(), ["Q406"]);
 }
 
@@ -141,7 +143,7 @@ fn broken_texts_give_diagnostics_and_never_a_panic() {
             variants.push(format!("{before}{}{after}", holes[at % holes.len()]));
             for variant in variants {
                 let found = if name == "quorate.yaml" {
-                    crate::config::load(&name, &variant, Path::new("/nowhere")).1
+                    crate::config::load(&name, &variant, Path::new("/nowhere")).found
                 } else {
                     rules::load(&[(name.clone(), variant.clone())], &catalogue).1
                 };
