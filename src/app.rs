@@ -27,6 +27,7 @@ use crate::{
     http::{
         self, ApiState,
         auth::{Access, Token},
+        local::LocalToken,
         secret::Secret,
     },
     store::{Store, open_embedded},
@@ -101,18 +102,19 @@ impl App {
             store_on_patient: is_on_patient(&config),
             shutdown_grace: config.shutdown_grace,
         };
-        let door_settings = http::Settings {
-            webhook_bearer: config.webhook.bearer_file.as_deref().map(Secret::open).transpose()?,
-            webhook_body_max: config.webhook.max_body,
-            webhook_bodies_max: config.webhook.bodies_max,
-            access: access(&config)?,
-        };
         let bytes = store.clone();
         let started = Engine::start(settings, clusters, store, metrics.clone(), clock).await;
         let (engine, handle) = started.context("the journal could not be replayed")?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
+        let door_settings = http::Settings {
+            webhook_bearer: config.webhook.bearer_file.as_deref().map(Secret::open).transpose()?,
+            webhook_is_local: config.listen.ip().is_loopback(),
+            webhook_body_max: config.webhook.max_body,
+            webhook_bodies_max: config.webhook.bodies_max,
+            access: access(&config, address.port())?,
+        };
         let (intake, work) = (CancellationToken::new(), CancellationToken::new());
         let working = tokio::spawn(engine.run(work.clone()));
         let bytes = Box::new(move || bytes.bytes());
@@ -210,10 +212,14 @@ fn declare(metrics: &Metrics, clusters: &[(Arc<Cluster>, Arc<dyn Target>)], rule
     metrics.declare(&clusters, &responses);
 }
 
-/// Without tokens everybody may, but only where nobody but this machine can ask.
-fn access(config: &Config) -> anyhow::Result<Access> {
+/// Without tokens everybody may read and who has the local token may order, but only where nobody
+/// but this machine can ask.
+fn access(config: &Config, port: u16) -> anyhow::Result<Access> {
     if config.tokens.is_empty() && config.listen.ip().is_loopback() {
-        return Ok(Access::Local);
+        let token = LocalToken::open(&config.store, port)?;
+        tracing::info!(file = %token.path().display(),
+            "no api.tokens: everybody on this machine may read, and orders need the token in this file");
+        return Ok(Access::Local(token));
     }
     if config.tokens.is_empty() {
         tracing::warn!("no api.tokens: beyond loopback nobody can use the API");

@@ -26,7 +26,8 @@ pub(crate) struct Server {
         value_name = "URL"
     )]
     pub(crate) url: String,
-    /// A file that holds your API token.
+    /// A file that holds your API token. An order to a server on this machine that has no tokens
+    /// configured finds the server's own, where you may read it.
     #[arg(long, global = true, env = "QUORATE_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// The CA that signed the server's certificate (PEM), instead of the system's.

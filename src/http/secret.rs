@@ -20,6 +20,9 @@ use subtle::ConstantTimeEq;
 /// Largest file of a secret: tokens have some dozen bytes, the longest (JWTs) some thousand.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
+/// The permission bit that lets everybody read.
+const OTHERS_READ: u32 = 0o004;
+
 /// A secret in a file; the file is read again when it changes.
 pub struct Secret {
     path: PathBuf,
@@ -59,7 +62,16 @@ impl Secret {
     /// Reads the file; a trailing line break is no part of the secret.
     pub fn open(path: &Path) -> Result<Self, SecretError> {
         let (stamp, digest) = (stamp(path), read(path)?);
+        if fs::metadata(path).is_ok_and(|meta| meta.mode() & OTHERS_READ != 0) {
+            let file = path.display();
+            tracing::warn!(%file, "every user of this machine can read this secret; chmod o-r it");
+        }
         Ok(Self { path: path.into(), kept: Mutex::new(Kept { stamp, digest }) })
+    }
+
+    /// Its SHA-256, as last read.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).digest
     }
 
     /// Whether this is the secret. A file that cannot be read any more leaves the last one in force.
