@@ -54,8 +54,8 @@ impl Class {
             Self::Read => 64,
             // two Prometheis, and their scrapes that overlap because one was late
             Self::Scrape => 16,
-            // a kubelet, a load balancer, a watchdog on every host
-            Self::Probe => 32,
+            // a kubelet, a load balancer, a few watchdogs
+            Self::Probe => 24,
         }
     }
 

@@ -170,9 +170,9 @@ async fn answer_all(listener: TcpListener, body: String, heard: Arc<Mutex<String
         let mut bytes = vec![0; 64 << 10];
         let read = stream.read(&mut bytes).await.unwrap_or(0);
         heard.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
-        let head =
+        let first =
             "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nConnection: close";
-        let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = format!("{first}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         stream.write_all(answer.as_bytes()).await.unwrap();
     }
 }
