@@ -19,15 +19,7 @@ use crate::{
 /// A path that cannot be read is a diagnostic, never a silent gap. Names are as given, so that
 /// diagnostics say what the user can open. Hidden files are left out.
 pub fn rules_files(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<Diagnostic>) {
-    let mut names = Vec::new();
-    let mut problems = Vec::new();
-    for path in paths {
-        if let Err(error) = walk(path, &mut names) {
-            problems.push(unreadable(path, &error));
-        }
-    }
-    names.sort();
-    names.dedup();
+    let (names, mut problems) = names(paths);
     let mut files = Vec::new();
     for path in names {
         match read(&path) {
@@ -36,6 +28,19 @@ pub fn rules_files(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<Diagnostic>
         }
     }
     (files, problems)
+}
+
+/// The files that paths stand for, by name.
+pub(super) fn names(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Diagnostic>) {
+    let (mut names, mut problems) = (Vec::new(), Vec::new());
+    for path in paths {
+        if let Err(error) = walk(path, &mut names) {
+            problems.push(unreadable(path, &error));
+        }
+    }
+    names.sort();
+    names.dedup();
+    (names, problems)
 }
 
 /// The text of one file.

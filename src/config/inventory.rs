@@ -47,6 +47,8 @@ const FILES_MAX: usize = 20_000;
 pub(super) struct Inventory<'t> {
     /// In the order of the list, of the names of files, and within a file.
     pub(super) clusters: Vec<Arc<Cluster>>,
+    /// The files and folders that the items name.
+    pub(super) named: Vec<PathBuf>,
     /// Name and text of every file that was read.
     pub(super) files: Vec<(String, String)>,
     /// What is wrong in those files.
@@ -68,7 +70,10 @@ pub(super) fn read<'t>(items: &[Node], shared: &Shared<'_>, sink: &mut Sink<'t>)
             sources.push(Source::Entry(item));
             continue;
         }
-        for path in named(item, shared.folder, sink) {
+        let Some(path) = shared.folder.path(item, sink) else { continue };
+        let files = named(&path, item, sink);
+        inventory.named.push(path);
+        for path in files {
             if !seen.insert(real(&path)) {
                 let message = format!("{} is named twice in this list", path.display());
                 sink.add(&codes::NOT_UNIQUE, &item.span, message);
@@ -100,14 +105,8 @@ enum Source<'n> {
 }
 
 /// The files that an item stands for.
-fn named(item: &Node, folder: &Folder<'_>, sink: &mut Sink<'_>) -> Vec<PathBuf> {
-    let Some(path) = folder.path(item, sink) else { return Vec::new() };
-    let files = match fs::metadata(&path) {
-        Ok(meta) if meta.is_dir() => in_folder(&path),
-        Ok(_) => Ok(vec![path.clone()]),
-        Err(error) => Err(error),
-    };
-    files.unwrap_or_else(|error| {
+fn named(path: &Path, item: &Node, sink: &mut Sink<'_>) -> Vec<PathBuf> {
+    files_of(path).unwrap_or_else(|error| {
         let message = format!("no clusters can be read from {}: {error}", path.display());
         let help = "an item of `clusters` is an entry, or a file or folder that holds entries; a \
                     relative path begins at the folder of this file";
@@ -116,9 +115,13 @@ fn named(item: &Node, folder: &Folder<'_>, sink: &mut Sink<'_>) -> Vec<PathBuf> 
     })
 }
 
-fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// The files of clusters that a path stands for, in their order.
+pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(path)? {
         let path = entry?.path();
         if is_yaml(&path) && !is_hidden(&path) && !path.is_dir() {
             files.push(path);

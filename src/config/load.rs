@@ -58,7 +58,7 @@ pub fn load(file: &str, source: &str, folder: &Path) -> Loaded {
         too_large.help.get_or_insert_with(|| help.to_owned());
     }
     found.extend(inventory.found);
-    config.clusters = inventory.clusters;
+    (config.clusters, config.cluster_files) = (inventory.clusters, inventory.named);
     Loaded { config: (!has_errors(&found)).then_some(config), found, files }
 }
 
