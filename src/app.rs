@@ -78,6 +78,7 @@ pub struct App {
     address: SocketAddr,
     handle: Handle,
     door: Arc<ApiState>,
+    store: Arc<dyn Store>,
     intake: CancellationToken,
     work: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
@@ -102,7 +103,7 @@ impl App {
             store_on_patient: is_on_patient(&config),
             shutdown_grace: config.shutdown_grace,
         };
-        let bytes = store.clone();
+        let (bytes, kept) = (store.clone(), store.clone());
         let started = Engine::start(settings, clusters, store, metrics.clone(), clock).await;
         let (engine, handle) = started.context("the journal could not be replayed")?;
         let listener = TcpListener::bind(config.listen).await;
@@ -123,7 +124,7 @@ impl App {
         let serving = tokio::spawn(http::serve(listener, router, intake.clone()));
         let (clusters, responses, playbooks) = counts;
         tracing::info!(listen = %address, clusters, responses, playbooks, version = VERSION, "ready");
-        Ok(Self { address, handle, door, intake, work, serving, working })
+        Ok(Self { address, handle, door, store: kept, intake, work, serving, working })
     }
 
     /// Where it listens.
@@ -146,9 +147,11 @@ impl App {
         working.await.context("the engine broke")
     }
 
-    /// Resolves when the engine or the server has ended by itself, which is always a fault.
-    async fn broken(&mut self) -> anyhow::Error {
+    /// Resolves when the engine or the server has ended by itself, which is always a fault, or when
+    /// the store cannot be trusted any more.
+    pub async fn broken(&mut self) -> anyhow::Error {
         tokio::select! {
+            error = self.store.fatal() => error.into(),
             _ = &mut self.working => anyhow::anyhow!("the engine ended by itself"),
             _ = &mut self.serving => anyhow::anyhow!("the server ended by itself"),
         }

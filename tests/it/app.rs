@@ -119,6 +119,12 @@ impl TestApp {
         Self { app, patient, store, url, client, token, _folder: folder }
     }
 
+    /// Resolves when the server cannot go on.
+    pub(crate) async fn broken(&mut self) -> String {
+        let broken = tokio::time::timeout(GENEROUS, self.app.broken()).await;
+        format!("{:#}", broken.expect("it goes on as if nothing was"))
+    }
+
     /// A request to be finished by the caller.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))

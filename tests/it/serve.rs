@@ -59,6 +59,23 @@ async fn a_second_server_on_the_same_store_is_refused_and_sigterm_stops_the_firs
     again.kill().await.unwrap();
 }
 
+/// Rows: E21, E22. What it would acknowledge from then on would be gone with it.
+#[tokio::test]
+async fn a_server_whose_store_is_deleted_ends_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, _, mut log) = start(&config(dir.path())).await;
+    for entry in fs::read_dir(dir.path().join("data")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let ended = tokio::time::timeout(Duration::from_mins(1), child.wait()).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(1));
+    let mut last = String::new();
+    while let Some(line) = log.next_line().await.unwrap() {
+        last = line;
+    }
+    assert!(last.contains("was deleted or moved away while the server worked with it"), "{last}");
+}
+
 /// Waits for a line of the log that holds a text.
 async fn logged(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
     let line = async {

@@ -37,6 +37,8 @@ async fn every_recorded_body_is_accepted_and_a_repeat_writes_nothing() {
         assert_eq!(answer.code, 200, "{}: {}", path.display(), answer.text);
         assert_eq!(answer.json["accepted"], count, "{}", path.display());
         assert_eq!(answer.json["invalid"], 0, "{}", path.display());
+        // the bodies come in any order: one that an earlier one resolved is held back once
+        assert_eq!(app.post(PATH, body).await.code, 200);
         let before = app.get("/api/v1/alerts?limit=1000").await.json;
         let known = metric(&app, "quorate_alerts_deduplicated_total").await;
         assert_eq!(app.post(PATH, body).await.code, 200);
@@ -271,6 +273,17 @@ async fn the_bearer_token_is_asked_for_and_follows_its_file() {
     assert_eq!(post(Some("s3cret")).await.code, 401);
     assert_eq!(post(Some("another one")).await.code, 200);
     app.stop().await;
+}
+
+/// Rows: E22. What the page cache shows after a failed sync proves nothing.
+#[tokio::test]
+async fn a_sync_that_fails_is_503_and_ends_the_server() {
+    let mut app = TestApp::start().await;
+    app.store.fail_sync_next(false);
+    let answer = app.alerts(&json!([alert(&json!({"alertname": "Lost"}))])).await;
+    assert_eq!(answer.code, 503, "{}", answer.text);
+    let error = app.broken().await;
+    assert!(error.starts_with("the store is broken, and this process has to end: "), "{error}");
 }
 
 #[tokio::test]
