@@ -117,6 +117,8 @@ pub(super) async fn pass(
     match place {
         Ok(_place) => next.run(request).await,
         Err(refusal) if class == Class::Webhook => webhook::refused(&door, refusal, began),
+        // the command line asking where the token is, which it sends next
+        Err(refusal @ Refusal::Locked { proof: Some(_), .. }) => refusal.into_response(),
         Err(refusal) => {
             door.refusals.log("request", &refusal);
             refusal.into_response()
