@@ -79,17 +79,18 @@ pub fn check_paths(paths: &[PathBuf], folder: &Path, catalogue: &Catalogue) -> C
         found.extend(problems);
         checked.files.extend(files);
     }
-    for (name, text) in &clusters {
-        if !part_of.contains(&real(Path::new(name))) {
-            found.extend(inventory::check_alone(name, text));
-        }
+    // read already, perhaps by another way to write its path
+    let is_other = |(name, _): &(String, String)| !part_of.contains(&real(Path::new(name)));
+    for (name, text) in clusters.iter().filter(|file| is_other(file)) {
+        found.extend(inventory::check_alone(name, text));
     }
     let (more, problems) = rules_files(&named);
     found.extend(problems);
     rules.extend(more.into_iter().filter(|(name, _)| !known.contains(&real(Path::new(name)))));
     found.extend(rules::load(&rules, catalogue).1);
     found.sort_by(|a, b| (&a.file, a.span.start, a.id).cmp(&(&b.file, b.span.start, b.id)));
-    checked.files.extend([rules, configs, clusters, alerts].into_iter().flatten());
+    let configured = configs.into_iter().chain(clusters).filter(is_other);
+    checked.files.extend(configured.chain(rules).chain(alerts));
     Checked { found, ..checked }
 }
 

@@ -208,6 +208,7 @@ fn a_folder_with_everything_is_checked_as_a_whole() {
         (checked.files.len(), found.collect::<Vec<_>>())
     };
     assert_eq!(ids(inventory.path()), (3, vec![("Q104", 5)]));
+    assert_eq!(ids(&inventory.path().join(".")), (3, vec![("Q104", 5)]), "written otherwise");
     assert_eq!(ids(&inventory.path().join("quorate.yaml")), (3, vec![("Q104", 5)]));
     assert_eq!(ids(&inventory.path().join("clusters.d")), (2, vec![("Q104", 5)]));
     assert_eq!(ids(&inventory.path().join("clusters.d/a.yaml")), (1, vec![]));
