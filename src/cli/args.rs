@@ -88,6 +88,23 @@ pub(crate) enum Verb {
     },
     /// Print the version.
     Version,
+    /// Started by the server itself, in place of a tool or a service's command.
+    #[command(hide = true)]
+    Child(Child),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("bond").required(true))]
+pub(crate) struct Child {
+    /// Become the command, and end with this process.
+    #[arg(long, group = "bond", value_name = "PID")]
+    pub(crate) end_with: Option<u32>,
+    /// Stay with the command until it ends, for so many seconds at most.
+    #[arg(long = "for", group = "bond", value_name = "SECONDS")]
+    pub(crate) stay: Option<u64>,
+    /// The command.
+    #[arg(last = true, required = true)]
+    pub(crate) argv: Vec<String>,
 }
 
 #[derive(Debug, Args)]

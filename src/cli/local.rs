@@ -1,16 +1,22 @@
-//! The verbs that read files: `serve` and `check`.
+//! The verbs that ask no server: `serve`, `check`, and `child`, which only `serve` calls.
 
-use std::{io::IsTerminal, path::Path};
+use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 use super::{
     Failed,
-    args::{Check, CheckFormat, LogFormat, Serve},
+    args::{Check, CheckFormat, Child, LogFormat, Serve},
     out::{Out, complain_frames},
     render::diagnostics::{Format, diagnostics, summary},
 };
 use crate::{
-    app, config, domain::rules::diagnostic::Severity, targets::catalogue::catalogue, telemetry::log,
+    app, config,
+    domain::rules::diagnostic::Severity,
+    targets::{self, catalogue::catalogue},
+    telemetry::log,
 };
+
+/// Ourselves, also when the file was replaced since we started.
+const OURSELVES: &str = "/proc/self/exe";
 
 /// Runs the responder until it is told to stop.
 pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
@@ -27,11 +33,23 @@ pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
         complain_frames(&diagnostics(found, text_of, Format::Full, colour));
     }
     let Some((config, rules)) = opened.valid else { return Err(Failed::No(summary(found))) };
+    targets::bind_children_by(OURSELVES.into());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failed::No(error.to_string()))?;
     let result = runtime.block_on(app::serve(config, rules));
     runtime.shutdown_background();
     result.map_err(|error| Failed::No(format!("{error:#}")))
+}
+
+/// What is started in the place of a child of the server's.
+pub(super) fn child(child: &Child) -> ExitCode {
+    match (child.end_with, child.stay) {
+        (Some(parent), _) => targets::child::end_with(parent, &child.argv),
+        (None, seconds) => {
+            let limit = Duration::from_secs(seconds.unwrap_or_default());
+            targets::child::stay(limit, &child.argv)
+        }
+    }
 }
 
 /// Prints every problem of the files.

@@ -72,6 +72,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    if let Verb::Child(child) = &cli.verb {
+        return local::child(child);
+    }
     let mut out = Out::stdout();
     match run(cli, &mut out) {
         Ok(()) => ExitCode::SUCCESS,

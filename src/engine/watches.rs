@@ -4,11 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Engine, event::Event};
-use crate::domain::{
-    base::{id::ClusterName, time::Time},
-    journal::record::{Record, Watch, WatchKind, WatchReport},
-    rules::{action::Call, expr::Value},
-    run::apply::Run,
+use crate::{
+    domain::{
+        base::{id::ClusterName, time::Time},
+        journal::record::{Record, Watch, WatchKind, WatchReport},
+        rules::{action::Call, expr::Value},
+        run::apply::Run,
+    },
+    targets::Deadline,
 };
 
 /// When the proof is repeated.
@@ -76,11 +79,12 @@ impl Engine {
         let (patient, handle) = (watched.patient.clone(), self.handle.clone());
         let (cluster, cancel) = (cluster.clone(), self.cancel.clone());
         self.tasks.spawn(async move {
-            let act = tokio::time::timeout(PROOF_TIMEOUT, patient.act(&call, &Value::Null));
+            let deadline = Deadline::after(PROOF_TIMEOUT);
+            let act = patient.act(&call, &Value::Null, &deadline);
             let Some(result) = cancel.run_until_cancelled(act).await else { return };
             let equal = match &result {
-                Ok(Ok(done)) => done.output.get("equal").and_then(Value::as_bool),
-                Ok(Err(_)) | Err(_) => None,
+                Ok(done) => done.output.get("equal").and_then(Value::as_bool),
+                Err(_) => None,
             };
             handle.send(Event::Proved(cluster, watch, equal)).await;
         });

@@ -3,13 +3,19 @@
 //! It only routes: which module answers for which action. What it deliberately does not do:
 //! retry, wait, journal or decide.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
 use super::{
-    AlertState, Depth, Target, Toolset, alertmanager, commands, etcd,
-    host::{data, files::blocking, mounts, service},
+    AlertState, Deadline, Depth, Target, Toolset, alertmanager, commands, effect, etcd,
+    host::{
+        data,
+        files::blocking,
+        lock, mounts,
+        places::{self, Places},
+        service,
+    },
     http, prometheus,
 };
 use crate::domain::{
@@ -33,6 +39,17 @@ pub fn target(cluster: Arc<Cluster>) -> Arc<dyn Target> {
     Arc::new(HostsTarget { cluster })
 }
 
+/// What changes a member's files, beside all that is done to its service.
+const LOCKED: &[&str] = &[
+    "etcd.snapshot",
+    "etcd.scratch_start",
+    "etcd.scratch_stop",
+    "etcd.data_copy",
+    "etcd.data_out",
+    "etcd.data_in",
+    "etcd.restore",
+];
+
 /// Nothing worth knowing before: the action changes only what is its own.
 fn nothing() -> Value {
     Value::map::<&str>([])
@@ -52,6 +69,17 @@ impl HostsTarget {
             }
             _ => Ok(nothing()),
         }
+    }
+
+    /// Holds the member's lock for what changes something of it on its host.
+    async fn lock(&self, call: &Call, patience: Duration) -> Result<(), Failure> {
+        let host = call.action.starts_with("host.service.");
+        if !host && !LOCKED.contains(&call.action.as_str()) {
+            return Ok(());
+        }
+        let places = Places::new(&self.cluster, places::member(&self.cluster, call)?, call.run);
+        effect::hold(lock::take(places.lock(), patience).await?);
+        Ok(())
     }
 
     async fn run(&self, call: &Call, before: &Value) -> Result<Done, Failure> {
@@ -75,6 +103,8 @@ impl HostsTarget {
     }
 
     async fn ask(&self, call: &Call, before: &Value) -> Result<Probed, Failure> {
+        // What is still at work may yet take effect: only then is there something to find.
+        self.lock(call, lock::PATIENCE).await?;
         match call.action.as_str() {
             "host.service.start" | "host.service.stop" => {
                 service::probe(&self.cluster, call, before).await
@@ -119,8 +149,12 @@ impl Target for HostsTarget {
         &'a self,
         call: &'a Call,
         before: &'a Value,
+        deadline: &'a Deadline,
     ) -> BoxFuture<'a, Result<Done, Failure>> {
-        Box::pin(self.run(call, before))
+        Box::pin(effect::whole(deadline, async {
+            self.lock(call, deadline.left().min(lock::PATIENCE)).await?;
+            self.run(call, before).await
+        }))
     }
 
     fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed> {

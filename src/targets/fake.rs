@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use self::world::Variables;
-use super::{AlertState, Depth, Target, Tool, Toolset};
+use super::{AlertState, Deadline, Depth, Target, Tool, Toolset, effect};
 use crate::domain::{
     base::{id::MemberName, time::Time},
     etcd::evidence::Evidence,
@@ -295,8 +295,9 @@ impl Target for FakeTarget {
         &'a self,
         call: &'a Call,
         _before: &'a Value,
+        deadline: &'a Deadline,
     ) -> BoxFuture<'a, Result<Done, Failure>> {
-        Box::pin(async move {
+        Box::pin(effect::whole(deadline, async move {
             let (nth, halts_before) = {
                 let mut world = self.world();
                 let nth = world.called(call);
@@ -323,7 +324,7 @@ impl Target for FakeTarget {
                 self.never().await;
             }
             Ok(done)
-        })
+        }))
     }
 
     fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed> {

@@ -7,6 +7,7 @@ mod alertmanager;
 pub mod catalogue;
 pub mod cluster;
 mod commands;
+mod effect;
 mod etcd;
 pub mod fake;
 mod host;
@@ -16,6 +17,11 @@ mod prometheus;
 mod testing;
 #[cfg(test)]
 mod tests;
+
+pub use self::{
+    effect::Deadline,
+    host::child::{bind_children_by, verb as child},
+};
 
 use std::{fmt::Debug, path::PathBuf};
 
@@ -60,9 +66,15 @@ pub trait Target: Send + Sync + Debug {
     /// The call's own reading of what it is about to change; journalled before it acts.
     fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Value, Failure>>;
 
-    /// Does it. `changed` of the result is `before` ≠ wanted.
-    fn act<'a>(&'a self, call: &'a Call, before: &'a Value)
-    -> BoxFuture<'a, Result<Done, Failure>>;
+    /// Does it. `changed` of the result is `before` ≠ wanted. At the deadline the effect is cut off, and
+    /// the answer comes when all of it has ended; what could not be ended, the failure tells. One that is
+    /// dropped instead ends what it can, and nobody knows when.
+    fn act<'a>(
+        &'a self,
+        call: &'a Call,
+        before: &'a Value,
+        deadline: &'a Deadline,
+    ) -> BoxFuture<'a, Result<Done, Failure>>;
 
     /// Asks reality whether an earlier, unrecorded `act` took effect.
     fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed>;

@@ -3,6 +3,7 @@
 
 mod api;
 mod app;
+mod child;
 mod cli;
 mod roles;
 mod serve;

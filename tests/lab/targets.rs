@@ -15,7 +15,7 @@ use quorate::{
             expr::Value,
         },
     },
-    targets::{Depth, Target, catalogue::catalogue, cluster::target},
+    targets::{Deadline, Depth, Target, bind_children_by, catalogue::catalogue, cluster::target},
 };
 
 use crate::harness::{
@@ -33,6 +33,7 @@ impl Bench {
     fn of(layout: Layout<'_>) -> Self {
         let etcd = layout.start();
         use_ring();
+        bind_children_by(env!("CARGO_BIN_EXE_quorate").into());
         let patient = target(Arc::new(inventory(&etcd)));
         Self { etcd, patient, run: RunId(uuid::Uuid::now_v7()) }
     }
@@ -48,7 +49,7 @@ impl Bench {
         let call = self.call(action, args);
         wait_for(async {
             let before = self.patient.before(&call).await?;
-            let done = self.patient.act(&call, &before).await?;
+            let done = self.patient.act(&call, &before, &Deadline::after(GENEROUS)).await?;
             if catalogue()[action].on_resume == OnResume::Probe {
                 let probed = self.patient.probe(&call, &before).await;
                 assert_eq!(probed, Probed::Done(done.clone()), "{action}");
@@ -215,7 +216,7 @@ fn a_start_that_served_is_not_disproved_by_its_end_and_one_that_never_was_is() {
     let before = wait_for(bench.patient.before(&call)).unwrap();
     let probe = || wait_for(bench.patient.probe(&call, &before));
     assert!(matches!(probe(), Probed::NotDone { .. }), "{:?}", probe());
-    wait_for(bench.patient.act(&call, &before)).unwrap();
+    wait_for(bench.patient.act(&call, &before, &Deadline::after(GENEROUS))).unwrap();
     eventually(GENEROUS, "the restored member takes a write", || {
         bench.etcd.put("m1", "acknowledged", "v").is_ok()
     });

@@ -252,11 +252,15 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// What failed, on what, and what to do about it.
     pub message: String,
+    /// Whether something of the call may still be at work: whether it took effect is open, and
+    /// nothing may touch its member, no other try and no undo, until it has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_running: bool,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), still_running: false }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
         },
     },
     engine::variables::missing,
+    targets::Deadline,
 };
 
 impl Runner {
@@ -135,7 +136,7 @@ impl Runner {
                     };
                     self.report(vec![started]).await?;
                     tracing::info!(run.id = %run.id, step = %key.step, action = spec.name, "entry started");
-                    self.within(entry.timeout, patient.act(call, &before)).await
+                    patient.act(call, &before, &Deadline::after(entry.timeout)).await
                 }
             };
             self.readings.forget();

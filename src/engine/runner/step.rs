@@ -26,6 +26,7 @@ use crate::{
         },
     },
     engine::variables::missing,
+    targets::Deadline,
 };
 
 /// Between two reads of what is not known yet.
@@ -136,13 +137,14 @@ impl Runner {
         let row = run.steps.get(&at.path);
         let mut call = self.call(&spec, args, row);
         self.inject(&mut call).await;
-        self.perform(run, at, &spec, &call, row).await
+        self.perform(run, playbook, at, &spec, &call, row).await
     }
 
     /// Append, act, append.
     async fn perform(
         &mut self,
         run: &Run,
+        playbook: &Playbook,
         at: &At<'_>,
         spec: &ActionSpec,
         call: &Call,
@@ -170,13 +172,18 @@ impl Runner {
         self.record(run, vec![started]).await?;
         tracing::info!(run.id = %run.id, step = %at.path, action = spec.name, attempt, "step started");
         let clock = Instant::now();
-        let result = self.within(at.step.timeout, patient.act(call, &before)).await;
+        let result = patient.act(call, &before, &Deadline::after(at.step.timeout)).await;
         self.readings.forget();
         match result {
             Ok(done) => {
                 self.context.metrics.step(spec.name, "done", clock.elapsed());
                 tracing::info!(run.id = %run.id, step = %at.path, changed = done.changed, "step done");
                 self.report(vec![step_done(at, spec, call, &done)]).await
+            }
+            Err(failure) if failure.still_running => {
+                self.context.metrics.step(spec.name, "failed", clock.elapsed());
+                let why = format!("step {} is in doubt: {}", at.path, failure.message);
+                self.park(run, playbook, &why).await
             }
             Err(failure) => {
                 self.context.metrics.step(spec.name, "failed", clock.elapsed());

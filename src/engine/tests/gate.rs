@@ -27,7 +27,7 @@ use crate::{
         AlertRow, Batch, Entry, MemoryStore, ObservedRow, Pending, Store, StoreError, StreamHead,
         StreamName,
     },
-    targets::{AlertState, Depth, Target, Toolset, fake::FakeTarget},
+    targets::{AlertState, Deadline, Depth, Target, Toolset, fake::FakeTarget},
 };
 
 /// When the world stops.
@@ -168,10 +168,11 @@ impl Target for GatedPatient {
         &'a self,
         call: &'a Call,
         before: &'a Value,
+        deadline: &'a Deadline,
     ) -> BoxFuture<'a, Result<Done, Failure>> {
         Box::pin(async move {
             self.1.pass().await;
-            self.0.act(call, before).await
+            self.0.act(call, before, deadline).await
         })
     }
 

@@ -8,7 +8,6 @@ use std::{
     io::{Read as _, Seek as _, SeekFrom},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,7 +26,9 @@ use crate::{
         },
     },
     targets::host::{
+        child::{self, Bond, Child},
         files::{self, blocking, exists},
+        lock,
         places::{Places, member},
         process,
         run::last_line,
@@ -51,6 +52,8 @@ pub(crate) struct Copy {
     pub(crate) data: PathBuf,
     pub(crate) wal: Option<PathBuf>,
     pub(crate) log: PathBuf,
+    /// What its process holds.
+    pub(crate) lock: PathBuf,
     /// Whether it was a member of a larger cluster and must be told that it is alone.
     pub(crate) force: bool,
 }
@@ -62,6 +65,7 @@ impl Copy {
             data: places.copied_data("scratch"),
             wal: places.copied_wal("scratch"),
             log: places.backups().join("scratch.log"),
+            lock: places.backups().join("scratch.lock"),
             force: true,
         }
     }
@@ -83,10 +87,16 @@ impl Copy {
         })
     }
 
-    /// Starts it and waits until it leads itself.
+    /// Takes the lock of what it runs on, once an earlier process of it has ended.
+    pub(crate) async fn lock(&self) -> Result<File, Failure> {
+        lock::take(&self.lock, GONE).await
+    }
+
+    /// Starts it and waits until it leads itself. It takes the lock along.
     pub(crate) async fn start(
         &self,
         cluster: &Cluster,
+        lock: File,
     ) -> Result<(Process, String, Status), Failure> {
         let (client, peer) = free_ports(cluster)?;
         let (client, peer) =
@@ -108,16 +118,17 @@ impl Copy {
             File::create(&self.log).map_err(|error| files::failure("making", &self.log, &error))?;
         let errors =
             log.try_clone().map_err(|error| files::failure("making", &self.log, &error))?;
-        let spawned = tokio::process::Command::new(etcd)
-            .args(&args)
+        args.insert(0, etcd.to_string_lossy().into_owned());
+        let start = child::Start {
+            argv: args,
+            bond: Bond::Ours,
+            limit: READY,
+            logs: Some([log, errors]),
+            lock: Some(lock),
             // Options in our own environment must not become the copy's.
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .process_group(0)
-            .spawn();
-        let mut child = spawned.map_err(|error| {
+            bare: true,
+        };
+        let child = Child::start(start).await.map_err(|error| {
             let message = format!(
                 "{} cannot be started: {error}. Install it, or correct etcd.tools.etcd",
                 etcd.display()
@@ -126,12 +137,13 @@ impl Copy {
         })?;
         let deadline = Instant::now() + READY;
         loop {
-            if matches!(child.try_wait(), Ok(Some(_))) {
+            if child.has_ended() {
                 return Err(self.failed(ErrorKind::Tool, "ended at once"));
             }
             if let Some(status) = leading(cluster, &client).await
                 && let Some((process, _)) = self.running()
             {
+                child.leave(); // until it is stopped, or we end
                 return Ok((process, client, status));
             }
             if Instant::now() >= deadline {
@@ -190,12 +202,23 @@ fn free_ports(cluster: &Cluster) -> Result<(u16, u16), Failure> {
     })
 }
 
-/// Where a member's scratch copy answers.
-pub(crate) fn endpoint(places: &Places, name: &str) -> Result<String, Failure> {
-    let found = Copy::of(places, name).running().map(|(_, endpoint)| endpoint);
-    found.ok_or_else(|| {
-        Failure::new(ErrorKind::Unavailable, format!("the scratch copy of {name} does not run"))
-    })
+/// Where a member's scratch copy answers. One that ended with an earlier process of ours, which takes
+/// its copies with it, is started again.
+pub(crate) async fn endpoint(
+    cluster: &Cluster,
+    places: &Places,
+    name: &str,
+) -> Result<String, Failure> {
+    let copy = Copy::of(places, name);
+    if let Some((_, endpoint)) = copy.running() {
+        return Ok(endpoint);
+    }
+    if !exists(&copy.data.join("member"))? {
+        let message = format!("there is no scratch copy of {name}");
+        return Err(Failure::new(ErrorKind::NotFound, message));
+    }
+    let (_, endpoint, _) = copy.start(cluster, copy.lock().await?).await?;
+    Ok(endpoint)
 }
 
 /// Does it.
@@ -206,7 +229,9 @@ pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Fai
     if call.action == "etcd.scratch_stop" {
         let ended = copy.end().await?;
         let dir = places.backups().join("scratch");
+        let last = copy.lock().await?; // a process that is still ending holds it
         let removed = blocking(move |_| files::remove_own(&dir)).await?;
+        drop(last);
         return Ok(Done { output: Value::map::<&str>([]), changed: ended || removed });
     }
     if let Some(done) = answering(cluster, &copy, false).await {
@@ -218,7 +243,7 @@ pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Fai
         let message = format!("there is no scratch copy of {}", member.name);
         return Err(Failure::new(ErrorKind::NotFound, message));
     }
-    let started = copy.start(cluster).await;
+    let started = copy.start(cluster, copy.lock().await?).await;
     let (process, endpoint, status) = started.map_err(|failure| way_out(&failure, &places))?;
     Ok(output(&copy, &process, &endpoint, &status, true))
 }
@@ -339,6 +364,7 @@ pub(crate) fn hashing(dir: &Path, name: &str) -> Copy {
         data: dir.join("data"),
         wal: None,
         log: dir.with_extension("log"),
+        lock: dir.with_extension("lock"),
         force: false,
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Fai
     let of = call.text("of").unwrap_or("member");
     let scratch = of == "scratch";
     let url = if scratch {
-        scratch::endpoint(&places, member.name.as_str())?
+        scratch::endpoint(cluster, &places, member.name.as_str()).await?
     } else {
         member.client.clone()
     };
@@ -55,8 +55,13 @@ pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Fai
 
     let path = places.snapshot();
     let partial = path.with_extension("partial");
-    let dir = places.backups().to_owned();
-    blocking(move |_| files::make_dir(&dir)).await?;
+    let (dir, stale) = (places.backups().to_owned(), partial.clone());
+    blocking(move |_| {
+        files::make_dir(&dir)?;
+        // A write of an earlier try that is still under way must not land in the new file.
+        files::remove_own(&stale)
+    })
+    .await?;
     let finished = async {
         let (sha256, bytes) = stream(&mut api, &partial, &what).await?;
         let held = tool::snapshot_status(cluster, &partial).await?;

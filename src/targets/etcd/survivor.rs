@@ -21,10 +21,13 @@ use crate::{
             expr::Value,
         },
     },
-    targets::host::{
-        files::{self, blocking, exists},
-        places::{Places, member, place},
-        service::must_be_gone,
+    targets::{
+        effect,
+        host::{
+            files::{self, blocking, exists, failure},
+            places::{Places, member, place},
+            service::must_be_gone,
+        },
     },
 };
 
@@ -80,6 +83,8 @@ async fn hash_of_snapshot(
     let dir = places.backups().join("hash");
     let copy = scratch::hashing(&dir, member.name.as_str());
     copy.end().await?;
+    let lock = copy.lock().await?;
+    effect::hold(lock.try_clone().map_err(|error| failure("locking", &copy.lock, &error))?);
     let stale = dir.clone();
     blocking(move |_| {
         files::remove_own(&stale)?;
@@ -98,7 +103,7 @@ async fn hash_of_snapshot(
             bump: None,
         };
         tool::restore(cluster, &restore).await?;
-        let (_, endpoint, _) = copy.start(cluster).await?;
+        let (_, endpoint, _) = copy.start(cluster, lock).await?;
         let what = format!("hashing the snapshot of {}", member.name);
         let mut api = Api::connect(&cluster.etcd, &endpoint, true, RAFT)
             .await
@@ -178,10 +183,10 @@ pub(crate) async fn restore(cluster: &Arc<Cluster>, call: &Call) -> Result<Done,
     let (member_id, cluster_id) = tool::restore(cluster, &restore).await?;
     let (made, made_wal, home, note) =
         (dir.clone(), wal, places.data_dir.clone(), cluster_note(&places));
-    blocking(move |_| {
+    blocking(move |stop| {
         for path in std::iter::once(&made).chain(&made_wal) {
             files::own_all(path, &home)?;
-            files::sync_all(path)?;
+            files::sync_all(path, stop)?;
         }
         files::write_atomic(&note, &format!("{cluster_id}\n"))
     })

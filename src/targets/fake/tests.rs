@@ -11,11 +11,15 @@ fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
     Call { action: action.into(), args, run: RunId(uuid::Uuid::from_u128(77)), started_at: Time(5) }
 }
 
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_mins(1))
+}
+
 async fn act(patient: &FakeTarget, action: &str, args: &[(&str, Value)]) -> Result<Done, Failure> {
     assert!(catalogue().contains_key(action), "{action} is no row");
     let call = mk_call(action, args);
     let before = patient.before(&call).await?;
-    patient.act(&call, &before).await
+    patient.act(&call, &before, &soon()).await
 }
 
 async fn do_(patient: &FakeTarget, action: &str, member: &str) -> Done {
@@ -106,10 +110,11 @@ async fn named_calls_fail_or_halt_and_the_probe_tells_what_happened() {
         .halt("host.service.stop", 2, Moment::After);
     let call = mk_call("host.service.stop", &[("member", Value::str("m1"))]);
     let before = patient.before(&call).await.unwrap();
-    assert_eq!(patient.act(&call, &before).await.unwrap_err().kind, ErrorKind::Tool);
+    assert_eq!(patient.act(&call, &before, &soon()).await.unwrap_err().kind, ErrorKind::Tool);
     assert_eq!(patient.probe(&call, &before).await, Probed::not_done("it runs"));
+    let deadline = soon();
     tokio::select! {
-        _ = patient.act(&call, &before) => unreachable!("it halts"),
+        _ = patient.act(&call, &before, &deadline) => unreachable!("it halts"),
         () = patient.halted() => {}
     }
     assert!(matches!(patient.probe(&call, &before).await, Probed::Done(done) if done.changed));

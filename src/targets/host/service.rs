@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    child::Bond,
     files::{self, blocking},
     places::{Places, member},
     process,
@@ -89,7 +90,7 @@ fn unseen(member: &Member, when: &str, pid: u32) -> Failure {
 /// Asks the `status` command once.
 async fn says(member: &Member, limit: Duration) -> Result<Says, Failure> {
     let argv = &member.service.status;
-    let ran = run(argv, limit).await?.succeeded(argv)?;
+    let ran = run(argv, Bond::Read, limit).await?.succeeded(argv)?;
     let word = ran.stdout.trim();
     if word.is_empty() {
         return Ok(Says::Nothing);
@@ -313,7 +314,7 @@ async fn start(member: &Member, places: &Places) -> Result<Done, Failure> {
     }
     let mut command = member.service.start.clone();
     command.extend(args.iter().map(|(name, value)| format!("--{name}={value}")));
-    run(&command, COMMAND).await?.succeeded(&command)?;
+    run(&command, Bond::Command, COMMAND).await?.succeeded(&command)?;
     let process = appeared(member).await?;
     tokio::time::sleep(ALIVE).await;
     match says(member, STATUS).await? {
@@ -351,7 +352,7 @@ async fn appeared(member: &Member) -> Result<Process, Failure> {
 async fn stop(member: &Member) -> Result<Done, Failure> {
     let Some(process) = status(member, STATUS).await? else { return Ok(stopped(None, "was_gone")) };
     let argv = &member.service.stop;
-    let ran = run(argv, COMMAND).await;
+    let ran = run(argv, Bond::Command, COMMAND).await;
     let deadline = Instant::now() + SETTLE;
     loop {
         let said = says(member, STATUS).await?;
@@ -382,7 +383,7 @@ async fn stop(member: &Member) -> Result<Done, Failure> {
 
 async fn mask(command: Option<&Vec<String>>) -> Result<Done, Failure> {
     if let Some(argv) = command {
-        run(argv, COMMAND).await?.succeeded(argv)?;
+        run(argv, Bond::Command, COMMAND).await?.succeeded(argv)?;
     }
     Ok(Done { output: Value::map::<&str>([]), changed: command.is_some() })
 }
