@@ -5,6 +5,7 @@ mod api;
 mod app;
 mod child;
 mod cli;
+mod crowd;
 mod roles;
 mod serve;
 mod webhook;
