@@ -65,8 +65,10 @@
 //!   their order in [`domain::decision::decide`].
 //! - *What happens after a crash?* [`engine::Engine::start`] folds the journal; a step without a result
 //!   is in doubt, and its action is asked before anything is repeated ([`engine::runner`]).
-//! - *How is a new action added?* One row in [`targets::catalogue`], one function that acts and one
-//!   that probes; `check`, plans and approvals follow from the row.
+//! - *How is a new action added?* One file in its system's room (`targets/etcd/actions`,
+//!   `targets/host/actions`) with its row, what it reads before, what it does, what a probe finds and
+//!   what a person would type; one line in that room's list. [`targets::catalogue`], `check`, plans and
+//!   approvals follow from the row; the modelled world wants one of the same name.
 //! - *How is a new verdict reached?* One row in the table of [`domain::verdict`], with a test.
 pub mod app;
 pub mod cli;

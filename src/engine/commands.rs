@@ -315,7 +315,7 @@ pub fn preview(
     let now = state.now();
     let destruction = guards::destruction(state, watched, &playbook, now);
     let decision = guards::preview_decision(watched, destruction, now);
-    let commands = super::runner::commands(&playbook, watched, now);
+    let commands = super::runner::commands(&playbook, watched, &state.settings.catalogue, now);
     Ok(Preview {
         plan,
         playbook: (*playbook).clone(),

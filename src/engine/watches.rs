@@ -65,13 +65,15 @@ impl Engine {
     /// Compares all members in a task of its own: the loop goes on taking alerts.
     fn start_proof(&mut self, cluster: &ClusterName, watch: Watch) {
         let started_at = self.state.now();
+        let proof = self.state.settings.catalogue.values().find(|spec| spec.proves).cloned();
+        let Some(proof) = proof else { return };
         let Some(watched) = self.state.clusters.get_mut(cluster) else { return };
         if std::mem::replace(&mut watched.is_proving, true) {
             return;
         }
         let cluster_id = Value::str(watch.cluster_id.to_string());
         let call = Call {
-            action: "etcd.compare".into(),
+            action: proof.name.into(),
             args: BTreeMap::from([("cluster_id".to_owned(), cluster_id)]),
             run: watch.run,
             started_at,
@@ -83,7 +85,7 @@ impl Engine {
             let act = patient.act(&call, &Value::Null, &deadline);
             let Some(result) = cancel.run_until_cancelled(act).await else { return };
             let equal = match &result {
-                Ok(done) => done.output.get("equal").and_then(Value::as_bool),
+                Ok(done) => proof.proof(&done.output),
                 Err(_) => None,
             };
             handle.send(Event::Proved(cluster, watch, equal)).await;

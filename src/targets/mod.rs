@@ -3,10 +3,10 @@
 //! Reading ([`Target::assess`]) and acting ([`Target::act`]) are apart: a look never changes
 //! anything, an action never decides anything. The catalogue of actions is a value.
 
+mod action;
 mod alertmanager;
 pub mod catalogue;
 pub mod cluster;
-mod commands;
 mod effect;
 mod etcd;
 pub mod fake;

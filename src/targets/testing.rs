@@ -1,12 +1,19 @@
 //! What the tests of this layer share: an inventory over a temporary directory.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use super::{
+    action::{On, nothing},
+    catalogue::registry,
+};
 use crate::domain::{
     alert::labels::Matchers,
     base::{id::RunId, time::Time},
     inventory::{Backups, Cluster, Etcd, Host, Member, Mode, Service, Tools},
-    rules::{action::Call, expr::Value},
+    rules::{
+        action::{Call, Done, Failure, Probed},
+        expr::Value,
+    },
 };
 
 /// A script in `dir` as an argv for a member.
@@ -70,4 +77,48 @@ pub(crate) fn no_tools() -> Tools {
 pub(crate) fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
     let args = args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     Call { action: action.into(), args, run: RunId(uuid::Uuid::from_u128(77)), started_at: Time(0) }
+}
+
+/// Does it, without deadline or lock.
+pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
+    registry().get(&call.action).unwrap().act(On { cluster, call }, &nothing()).await
+}
+
+/// Reads what it is about to change.
+pub(crate) async fn before(cluster: &Arc<Cluster>, call: &Call) -> Result<Value, Failure> {
+    registry().get(&call.action).unwrap().before(On { cluster, call }).await
+}
+
+/// Asks whether it took effect.
+pub(crate) async fn probe(
+    cluster: &Arc<Cluster>,
+    call: &Call,
+    before: &Value,
+) -> Result<Probed, Failure> {
+    registry().get(&call.action).unwrap().probe(On { cluster, call }, before).await
+}
+
+/// A probe's answer without its details.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    Done,
+    NotDone,
+    Unknown,
+}
+
+impl Says {
+    /// Which one it is; whatever is not told by an output must say why.
+    pub(crate) fn of(probed: &Probed) -> Self {
+        match probed {
+            Probed::Done(_) => Self::Done,
+            Probed::NotDone { finding } => {
+                assert!(!finding.is_empty(), "a finding says what was seen");
+                Self::NotDone
+            }
+            Probed::Unknown(why) => {
+                assert!(!why.is_empty());
+                Self::Unknown
+            }
+        }
+    }
 }

@@ -4,38 +4,12 @@ use std::{fs, path::Path, sync::Arc};
 
 use super::{
     cluster::target,
-    etcd::membership::told_by,
-    testing::{mk_call, mk_cluster, no_tools},
+    testing::{
+        Says::{self, Done, NotDone, Unknown},
+        mk_call, mk_cluster, no_tools,
+    },
 };
-use crate::domain::{
-    base::id::EtcdId,
-    etcd::evidence::ListedMember,
-    inventory::Cluster,
-    rules::{action::Probed, expr::Value},
-};
-
-/// A probe's answer without its details.
-#[derive(Debug, PartialEq)]
-enum Says {
-    Done,
-    NotDone,
-    Unknown,
-}
-use Says::{Done, NotDone, Unknown};
-
-fn says(probed: &Probed) -> Says {
-    match probed {
-        Probed::Done(_) => Done,
-        Probed::NotDone { finding } => {
-            assert!(!finding.is_empty(), "a finding says what was seen");
-            NotDone
-        }
-        Probed::Unknown(why) => {
-            assert!(!why.is_empty());
-            Unknown
-        }
-    }
-}
+use crate::domain::rules::expr::Value;
 
 /// Something that happens to a member between the call's `before` and the probe.
 type Happens = fn(&Path);
@@ -136,51 +110,6 @@ async fn a_probe_of_a_host_disproves_only_by_what_it_sees() {
         let before = target.before(&call).await.unwrap();
         then(dir.path());
         let probed = target.probe(&call, &before).await;
-        assert_eq!(says(&probed), *expected, "row {row}, {action}: {probed:?}");
-    }
-}
-
-const CLUSTER: EtcdId = EtcdId(7);
-
-fn listed(cluster: &Cluster, member: usize, id: u64, learner: bool) -> ListedMember {
-    let member = &cluster.etcd.members[member];
-    ListedMember {
-        id: EtcdId(id),
-        name: member.name.to_string(),
-        peer_urls: vec![member.peer.clone()],
-        client_urls: Vec::new(),
-        learner,
-    }
-}
-
-/// Rows: E4, E22, A20.
-#[test]
-fn a_probe_of_a_membership_disproves_only_by_the_list_of_the_cluster_it_was_put_to() {
-    let cluster = mk_cluster(Path::new("/x"), &[1, 2, 3, 4, 5, 6], no_tools());
-    let m1 = listed(&cluster, 0, 1, false);
-    let learner = listed(&cluster, 1, 2, true);
-    let voter = listed(&cluster, 1, 2, false);
-    let (add, promote, remove) =
-        ("etcd.member_add_learner", "etcd.member_promote", "etcd.member_remove");
-    let rows = [
-        (add, CLUSTER, vec![&m1, &learner], Done),
-        (add, CLUSTER, vec![&m1], NotDone),
-        (add, CLUSTER, vec![&m1, &voter], Unknown),
-        (add, EtcdId(8), vec![&m1], Unknown),
-        (promote, CLUSTER, vec![&m1, &voter], Done),
-        (promote, CLUSTER, vec![&m1, &learner], NotDone),
-        (promote, CLUSTER, vec![&m1], Unknown),
-        (promote, EtcdId(8), vec![&m1, &learner], Unknown),
-        (remove, CLUSTER, vec![&m1], Done),
-        (remove, CLUSTER, vec![&m1, &learner], NotDone),
-        (remove, EtcdId(8), vec![&m1], Unknown),
-    ];
-    for (row, (action, asked, members, expected)) in rows.into_iter().enumerate() {
-        let id = Value::str(EtcdId(2).to_string());
-        let call = mk_call(action, &[("member", Value::str("m2")), ("id", id)]);
-        let before = Value::map([("cluster_id", Value::str(CLUSTER.to_string()))]);
-        let members: Vec<ListedMember> = members.into_iter().cloned().collect();
-        let probed = told_by(&cluster, &call, &before, asked, &members).unwrap();
-        assert_eq!(says(&probed), expected, "row {row}, {action}: {probed:?}");
+        assert_eq!(Says::of(&probed), *expected, "row {row}, {action}: {probed:?}");
     }
 }

@@ -9,6 +9,7 @@ pub mod codes;
 pub mod diagnostic;
 pub mod document;
 pub mod expr;
+pub mod output;
 pub mod playbook;
 pub mod response;
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value as Json;
-
 use super::{Halt, Runner, Turn};
 use crate::{
     domain::{
@@ -18,8 +16,9 @@ use crate::{
         },
         inventory::Mode,
         rules::{
-            action::{Call, ErrorKind, Failure},
+            action::{ActionSpec, Call, ErrorKind, Failure},
             expr::Value,
+            output::Choice,
             playbook::model::{Playbook, Show},
         },
         run::{
@@ -212,8 +211,8 @@ impl Runner {
     }
 
     /// What the engine knows and an action needs: the last revision seen, for the survivor's choice.
-    pub(super) async fn inject(&self, call: &mut Call) {
-        if call.action != "etcd.choose_survivor" {
+    pub(super) async fn inject(&self, spec: &ActionSpec, call: &mut Call) {
+        if !spec.chooses {
             return;
         }
         let name = self.context.cluster.clone();
@@ -247,7 +246,7 @@ impl Runner {
 #[derive(Clone, Debug)]
 struct Basis {
     digest: String,
-    chosen: Option<Chosen>,
+    chosen: Option<Choice>,
     look: Look,
 }
 
@@ -258,32 +257,7 @@ impl Basis {
     }
 }
 
-/// What `etcd.choose_survivor` chose. Its bounds of the loss were drawn while the old epoch was the
-/// last one seen, so they stay true after the rebuilt member was seen too.
-#[derive(Clone, Debug)]
-pub(super) struct Chosen {
-    pub(super) member: String,
-    pub(super) id: EtcdId,
-    pub(super) revision: i64,
-    pub(super) lower: u64,
-    pub(super) upper: Option<u64>,
-}
-
-impl Chosen {
-    /// Reads the action's output.
-    pub(super) fn read(output: &Json) -> Option<Self> {
-        let count = |name: &str| output.get("loss")?.get(name)?.as_u64();
-        Some(Self {
-            member: output.get("member")?.as_str()?.to_owned(),
-            id: EtcdId::parse(output.get("id")?.as_str()?)?,
-            revision: output.get("revision")?.as_i64()?,
-            lower: count("lower").unwrap_or(0),
-            upper: count("upper"),
-        })
-    }
-}
-
-fn make_basis(watched: &Watched, run: &Run, look: Look, chosen: Option<Chosen>) -> Basis {
+fn make_basis(watched: &Watched, run: &Run, look: Look, chosen: Option<Choice>) -> Basis {
     let version = |name: &MemberName, readings: &MemberEvidence| {
         let readings = run.held.get(name).unwrap_or(readings);
         let version = readings.client.value().map(|status| status.version.clone());
@@ -304,9 +278,12 @@ fn make_basis(watched: &Watched, run: &Run, look: Look, chosen: Option<Chosen>) 
 }
 
 /// What was chosen in this run.
-fn chosen(run: &Run) -> Option<Chosen> {
+fn chosen(run: &Run) -> Option<Choice> {
     let mut outputs = run.steps.values().filter_map(StepRun::output);
-    outputs.find_map(|output| output.get("candidates").and_then(|_| Chosen::read(output)))
+    outputs.find_map(|output| {
+        output.get("candidates")?;
+        Choice::read(&Value::from_json(output)?)
+    })
 }
 
 /// The digest under which the guards passed at `approve`.

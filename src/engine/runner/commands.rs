@@ -6,7 +6,7 @@ use crate::{
     domain::{
         base::{id::RunId, time::Time},
         rules::{
-            action::Call,
+            action::{Call, Catalogue},
             bindings::{self, Bindings},
             expr::{Expr, Value},
             playbook::model::{ActionCall, Arg, Playbook, Step, StepKind},
@@ -21,12 +21,17 @@ use crate::{
 
 /// Every command of a playbook in order, for a person, as it would be carried out on the patient as
 /// it was last seen; what depends on an output that nobody can know yet is shown as `<…>`.
-pub fn commands(playbook: &Playbook, watched: &Watched, now: Time) -> Vec<String> {
+pub fn commands(
+    playbook: &Playbook,
+    watched: &Watched,
+    catalogue: &Catalogue,
+    now: Time,
+) -> Vec<String> {
     let mut values = BTreeMap::new();
     if let Some(look) = &watched.look {
         variables::add_look(&mut values, look);
     }
-    values.extend(expected_choice(playbook, watched));
+    values.extend(expected_choice(playbook, watched, catalogue));
     let run = RunId(uuid::Uuid::nil());
     Listing::new(watched, values, run, None, now).of(playbook)
 }
@@ -46,10 +51,16 @@ pub(super) fn commands_left(
 
 /// The survivor that the choice would come to by what was last seen, under the name the playbook
 /// gives it.
-fn expected_choice(playbook: &Playbook, watched: &Watched) -> Option<(String, Value)> {
+fn expected_choice(
+    playbook: &Playbook,
+    watched: &Watched,
+    catalogue: &Catalogue,
+) -> Option<(String, Value)> {
     let look = watched.look.as_ref()?;
     let survivor = look.survivor.as_deref()?;
-    let is_choice = |step: &&Step| matches!(&step.kind, StepKind::Action(call) if call.action == "etcd.choose_survivor");
+    let chooses = |action: &str| catalogue.get(action).is_some_and(|spec| spec.chooses);
+    let is_choice =
+        |step: &&Step| matches!(&step.kind, StepKind::Action(call) if chooses(call.action));
     let name = playbook.steps.iter().find(is_choice)?.register.clone()?;
     let names = watched.inventory.etcd.members.iter().map(|member| member.name.as_str());
     let others = names.filter(|name| *name != survivor).map(Value::str).collect();

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Halt, Runner, Turn, approve::Chosen, step::prefix};
+use super::{Halt, Runner, Turn, step::prefix};
 use crate::{
     domain::{
-        base::id::{EtcdId, LossId},
+        base::id::LossId,
         etcd::loss::{LossRecord, LossState},
         journal::record::Record,
         rules::{
             action::{ErrorKind, Failure},
             expr::{Template, Value},
+            output::{self, Choice},
             playbook::model::Playbook,
         },
         run::{
@@ -68,40 +69,28 @@ impl Runner {
 
     async fn loss(&mut self, run: &Run, survivor: &Value, rebuilt: &Value) -> Option<LossRecord> {
         let look = self.look(run, Duration::from_secs(5)).await;
-        let chosen = Chosen::read(&survivor.to_json())?;
-        let status = look.as_ref().and_then(|look| {
-            look.evidence.members.get(chosen.member.as_str())?.client.value().cloned()
-        });
-        let text =
-            |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let rebuilt_id = text(rebuilt, "member_id").and_then(|id| EtcdId::parse(&id))?;
+        let chosen = Choice::read(survivor)?;
+        let status = look
+            .as_ref()
+            .and_then(|look| look.evidence.members.get(&chosen.member)?.client.value().cloned());
+        let rebuilt = vec![output::rebuilt_member(rebuilt)?];
         Some(LossRecord {
             id: LossId(Uuid::now_v7()),
             cluster: self.context.cluster.clone(),
             run: run.id,
-            survivor: chosen.member.as_str().into(),
+            survivor: chosen.member,
             survivor_id: chosen.id,
             retained_revision: chosen.revision,
             raft_term: status.as_ref().map_or(0, |status| status.raft_term),
             raft_index: status.as_ref().map_or(0, |status| status.raft_index),
-            last_seen_revision: survivor
-                .get("last_seen")
-                .and_then(|seen| seen.get("revision")?.as_int()),
+            last_seen_revision: chosen.last_seen,
             lower: chosen.lower,
             upper: chosen.upper,
-            discarded_entries: discarded(survivor),
-            rebuilt: vec![rebuilt_id],
+            discarded_entries: chosen.discarded,
+            rebuilt,
             at: self.now(),
-            version: status
-                .map(|status| status.version)
-                .or_else(|| text(survivor, "version"))
-                .unwrap_or_default(),
+            version: status.map(|status| status.version).or(chosen.version).unwrap_or_default(),
             state: LossState::Possible,
         })
     }
-}
-
-/// Entries that etcd logged as discarded when the survivor's scratch copy was read.
-fn discarded(survivor: &Value) -> Option<u64> {
-    survivor.get("discarded").and_then(Value::as_int).and_then(|n| u64::try_from(n).ok())
 }

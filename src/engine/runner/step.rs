@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Halt, Runner, Turn, readings::AGE_MAX};
 use crate::{
     domain::{
-        base::id::{EtcdId, MemberName},
+        base::id::MemberName,
         etcd::evidence::MemberEvidence,
         rules::{
             action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
@@ -136,7 +136,7 @@ impl Runner {
         }
         let row = run.steps.get(&at.path);
         let mut call = self.call(&spec, args, row);
-        self.inject(&mut call).await;
+        self.inject(&spec, &mut call).await;
         self.perform(run, playbook, at, &spec, &call, row).await
     }
 
@@ -380,7 +380,7 @@ impl Runner {
         run: &Run,
         call: &Call,
     ) -> Option<(MemberName, Box<MemberEvidence>)> {
-        let member = MemberName::from(call.text("member")?);
+        let member = call.member()?;
         if run.held.contains_key(&member) {
             return None;
         }
@@ -438,17 +438,13 @@ fn step_done(at: &At<'_>, spec: &ActionSpec, call: &Call, done: &Done) -> RunEve
         output: done.output.to_json(),
         changed: done.changed,
         released: released(spec, call),
-        built: done
-            .output
-            .get("cluster_id")
-            .filter(|_| spec.builds)
-            .and_then(|id| EtcdId::parse(id.as_str()?)),
+        built: spec.cluster_built(&done.output),
     }
 }
 
 /// The member whose hold a successful call ends.
 pub(super) fn released(spec: &ActionSpec, call: &Call) -> Option<MemberName> {
-    call.text("member").filter(|_| spec.releases).map(MemberName::from)
+    call.member().filter(|_| spec.releases)
 }
 
 /// Items in the order of the inventory, names it does not know sorted behind; each once.

@@ -16,7 +16,7 @@ use crate::{
         },
         inventory::Mode,
         rules::{
-            action::{Catalogue, Class, Failure},
+            action::{Catalogue, Changes, Failure},
             playbook::model::{ActionCall, Entry, Playbook, Step, StepKind},
         },
         run::{
@@ -285,7 +285,7 @@ impl Walk<'_> {
         view.depth = depth;
         view.irreversible = step.irreversible;
         let spec = self.catalogue.get(view.does.as_str());
-        if spec.is_none_or(|spec| spec.class == Class::Read) {
+        if spec.is_none_or(|spec| spec.changes == Changes::Nothing) {
             view.changed = None; // it only looks
         }
         if matches!(step.kind, StepKind::Approve(_))

@@ -1,14 +1,13 @@
-//! `etcd.scratch_*`: a copy of a member's data, started alone on loopback to be read.
+//! Scratch copies: a copy of a member's data, started alone on loopback to be read.
 //!
 //! The process is found again by its own arguments: nothing has to be remembered over a restart.
 //! It is ours alone and holds a throw-away copy, so it may be ended by force; a member never is.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,16 +19,13 @@ use crate::{
     domain::{
         etcd::evidence::{Process, Status},
         inventory::Cluster,
-        rules::{
-            action::{Call, Done, ErrorKind, Failure, Probed},
-            expr::Value,
-        },
+        rules::action::{ErrorKind, Failure},
     },
     targets::host::{
         child::{self, Bond, Child},
-        files::{self, blocking, exists},
+        files::{self, exists},
         lock,
-        places::{Places, member},
+        places::Places,
         process,
         run::last_line,
     },
@@ -37,11 +33,10 @@ use crate::{
 
 /// How long a copy may take until it leads itself: it replays its log first.
 const READY: Duration = Duration::from_secs(45);
-/// How long a probe waits for the answer of one that runs: less than a step has to ask.
-const ANSWERS: Duration = Duration::from_secs(20);
 /// How long it may take to go after SIGTERM.
 const GONE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(50);
+/// Between two looks at one that starts or ends.
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// Bytes of a log's end that are searched for why it ended: a panic's trace stands behind it.
 const TAIL: u64 = 64 * 1024;
 
@@ -59,7 +54,8 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    fn of(places: &Places, name: &str) -> Self {
+    /// The scratch copy of a member.
+    pub(crate) fn of(places: &Places, name: &str) -> Self {
         Self {
             name: name.into(),
             data: places.copied_data("scratch"),
@@ -185,7 +181,7 @@ impl Copy {
 }
 
 /// The status of a process that leads itself.
-async fn leading(cluster: &Cluster, endpoint: &str) -> Option<Status> {
+pub(crate) async fn leading(cluster: &Cluster, endpoint: &str) -> Option<Status> {
     let mut api =
         Api::connect(&cluster.etcd, endpoint, false, Duration::from_secs(1)).await.ok()?;
     api.status().await.ok().filter(|status| status.leader == Some(status.member_id))
@@ -221,87 +217,6 @@ pub(crate) async fn endpoint(
     Ok(endpoint)
 }
 
-/// Does it.
-pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
-    let member = member(cluster, call)?;
-    let places = Places::new(cluster, member, call.run);
-    let copy = Copy::of(&places, member.name.as_str());
-    if call.action == "etcd.scratch_stop" {
-        let ended = copy.end().await?;
-        let dir = places.backups().join("scratch");
-        let last = copy.lock().await?; // a process that is still ending holds it
-        let removed = blocking(move |_| files::remove_own(&dir)).await?;
-        drop(last);
-        return Ok(Done { output: Value::map::<&str>([]), changed: ended || removed });
-    }
-    if let Some(done) = answering(cluster, &copy, false).await {
-        return Ok(done);
-    }
-    // One that runs and does not lead itself is a leftover of a try that was cut off.
-    copy.end().await?;
-    if !exists(&copy.data.join("member"))? {
-        let message = format!("there is no scratch copy of {}", member.name);
-        return Err(Failure::new(ErrorKind::NotFound, message));
-    }
-    let started = copy.start(cluster, copy.lock().await?).await;
-    let (process, endpoint, status) = started.map_err(|failure| way_out(&failure, &places))?;
-    Ok(output(&copy, &process, &endpoint, &status, true))
-}
-
-/// Adds what to do where the data itself is why its copy does not start.
-fn way_out(failure: &Failure, places: &Places) -> Failure {
-    let member = places.data_dir.join("member");
-    let message = format!(
-        "{}. If that says the data is broken for good, move {} away: the next attempt goes on without it",
-        failure.message,
-        member.display()
-    );
-    Failure::new(failure.kind, message)
-}
-
-/// Asks whether an earlier start took effect. The effect is the process alone: it is ours, and what
-/// it runs on is thrown away, so that here its absence is the finding.
-pub(crate) async fn probe(cluster: &Cluster, call: &Call) -> Result<Probed, Failure> {
-    let member = member(cluster, call)?;
-    let copy = Copy::of(&Places::new(cluster, member, call.run), member.name.as_str());
-    let deadline = Instant::now() + ANSWERS;
-    loop {
-        if let Some(done) = answering(cluster, &copy, true).await {
-            return Ok(Probed::Done(done));
-        }
-        let Some((process, endpoint)) = copy.running() else {
-            return Ok(Probed::not_done(format!("no process runs on {}", copy.data.display())));
-        };
-        if Instant::now() >= deadline {
-            return Ok(Probed::Unknown(format!(
-                "the copy of {} runs as process {} and does not answer on {endpoint}",
-                copy.name, process.pid
-            )));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-async fn answering(cluster: &Cluster, copy: &Copy, changed: bool) -> Option<Done> {
-    let (process, endpoint) = copy.running()?;
-    let status = leading(cluster, &endpoint).await?;
-    Some(output(copy, &process, &endpoint, &status, changed))
-}
-
-fn output(copy: &Copy, process: &Process, endpoint: &str, status: &Status, changed: bool) -> Done {
-    let log = fs::read_to_string(&copy.log).unwrap_or_default();
-    let before = before_the_start(&log);
-    let commit = before.commit_index.map(|index| ("commit_index", Value::Int(index)));
-    let fields = [
-        ("pid", Value::Int(process.pid.into())),
-        ("endpoint", Value::str(endpoint)),
-        ("cluster_id", Value::str(status.cluster_id.to_string())),
-        ("revision", Value::Int(status.revision)),
-        ("discarded", Value::Int(before.discarded)),
-    ];
-    Done { output: Value::map(fields.into_iter().chain(commit)), changed }
-}
-
 /// The end of a log; `None` where it cannot be read.
 fn tail(path: &Path) -> Option<String> {
     let mut log = File::open(path).ok()?;
@@ -333,12 +248,13 @@ fn last_words(log: &str) -> Option<String> {
 
 /// What the log says about the time before the start.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct BeforeTheStart {
-    commit_index: Option<i64>,
-    discarded: i64,
+pub(crate) struct BeforeTheStart {
+    pub(crate) commit_index: Option<i64>,
+    pub(crate) discarded: i64,
 }
 
-fn before_the_start(log: &str) -> BeforeTheStart {
+/// Reads a log.
+pub(crate) fn before_the_start(log: &str) -> BeforeTheStart {
     let mut found = BeforeTheStart::default();
     for line in log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()) {
         let number = |field: &str| line.get(field).and_then(Json::as_i64);
@@ -371,13 +287,7 @@ pub(crate) fn hashing(dir: &Path, name: &str) -> Copy {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
-    use crate::{
-        domain::inventory::Tools,
-        targets::testing::{mk_call, mk_cluster},
-    };
 
     #[test]
     fn the_log_tells_what_the_forced_start_discarded() {
@@ -408,28 +318,5 @@ mod tests {
         );
         check("\n \n", None);
         check(r#"{"level":"warn","msg":"slow","request":"key:\"secret\""}"#, None);
-    }
-
-    /// Rows: E13.
-    #[tokio::test]
-    async fn a_copy_of_broken_data_names_the_reason_and_the_way_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let etcd = dir.path().join("etcd");
-        let line = r#"{"level":"fatal","msg":"failed to read WAL, cannot be repaired","error":"walpb: crc mismatch"}"#;
-        fs::write(&etcd, format!("#!/bin/sh\necho '{line}'\nexit 1\n")).unwrap();
-        fs::set_permissions(&etcd, fs::Permissions::from_mode(0o755)).unwrap();
-        let tools = Tools { etcd, etcdutl: "/nowhere/etcdutl".into() };
-        let mut cluster = mk_cluster(dir.path(), &[1, 2, 3, 4, 5, 6], tools);
-        cluster.etcd.scratch_ports = 20000..=29999;
-        let call = mk_call("etcd.scratch_start", &[("member", Value::str("m2"))]);
-        let places = Places::new(&cluster, cluster.member("m2").unwrap(), call.run);
-        fs::create_dir_all(places.copied_data("scratch").join("member")).unwrap();
-        let failure = act(&Arc::new(cluster), &call).await.unwrap_err();
-        assert_eq!(failure.kind, ErrorKind::Tool);
-        let log = places.backups().join("scratch.log").display().to_string();
-        let away = format!("move {} away", places.data_dir.join("member").display());
-        for told in ["the copy of m2", "cannot be repaired: walpb: crc mismatch", &log, &away] {
-            assert!(failure.message.contains(told), "{told}: {}", failure.message);
-        }
     }
 }

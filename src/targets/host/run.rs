@@ -14,6 +14,8 @@ use tokio::{
 use super::child::{Bond, Child, Start, verb};
 use crate::domain::rules::action::{ErrorKind, Failure};
 
+/// Limit of one try of what copies or reads a whole data directory.
+pub(crate) const BULK: Duration = Duration::from_mins(10);
 /// Most bytes kept of each output; more is read and dropped, so that nobody blocks on a full pipe.
 const KEPT: usize = 64 * 1024;
 /// How much longer one of ours that stays with a command is waited for: it has the same limit.

@@ -12,7 +12,7 @@ use super::model::{Destroys, Param, ParamType, Playbook, Step};
 use crate::domain::{
     base::id::PlaybookName,
     rules::{
-        action::{Catalogue, Class},
+        action::Catalogue,
         codes,
         document::Head,
         expr::{Expr, Schema},
@@ -187,13 +187,5 @@ impl Laws {
             }
             (Some(_) | None, _) => {}
         }
-    }
-}
-
-/// Whether an action may stand in a forward step that can be taken back.
-fn needs_irreversible(class: Class) -> bool {
-    match class {
-        Class::Read | Class::Write => false,
-        Class::Final => true,
     }
 }

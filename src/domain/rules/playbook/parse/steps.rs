@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use super::{Parser, SPAN, condition, needs_irreversible, scope::Scope};
+use super::{Parser, SPAN, condition, scope::Scope};
 use crate::domain::rules::{
     action::{ActionSpec, ErrorKind},
     codes,
@@ -190,12 +190,12 @@ impl Parser<'_, '_> {
                 let message = "the undo of an irreversible step never runs";
                 self.sink.add(&codes::NOT_HERE, &undo.span, message);
             }
-        } else if needs_irreversible(spec.class) {
+        } else if spec.is_final {
             let message = format!("{} cannot be taken back", spec.name);
             let help = "add `irreversible: true`, or move it into `undo` or `finally`";
             self.sink.add_help(&codes::FINAL_FORWARD, &key.span, message, help);
         }
-        self.laws.chose_survivor |= spec.name == "etcd.choose_survivor";
+        self.laws.chose_survivor |= spec.chooses;
         let member = value.get("member").and_then(Node::as_str);
         if let Some(member) = member.filter(|_| spec.fences && !self.laws.approved)
             && !guarded(beside.when, member)

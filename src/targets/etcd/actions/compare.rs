@@ -4,23 +4,28 @@
 //! one key that a re-added member answers from its own store. The key and its value never leave
 //! this module: what a client stored is none of a journal's business.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, time::Duration};
 
 use etcd_client::{GetOptions, KeyValue, SortOrder, SortTarget};
 use futures::future::join_all;
 
-use super::{
-    client::{Api, RAFT, Trouble, within},
-    membership::voice,
-    probe::name_of,
-};
-use crate::domain::{
-    base::id::{EtcdId, MemberName},
-    etcd::evidence::{ListedMember, Status},
-    inventory::Cluster,
-    rules::{
-        action::{Call, Done, ErrorKind, Failure},
-        expr::Value,
+use crate::{
+    domain::{
+        base::id::{EtcdId, MemberName},
+        etcd::evidence::{ListedMember, Status},
+        inventory::Cluster,
+        rules::{
+            action::{ActionSpec, ArgType, Call, Changes, Done, ErrorKind, Failure, OnResume},
+            expr::{Type, Value},
+        },
+    },
+    targets::{
+        action::{Action, Doing, ID, On, optional},
+        etcd::{
+            client::{Api, RAFT, Trouble, within},
+            probe::name_of,
+            voice::voice,
+        },
     },
 };
 
@@ -36,8 +41,63 @@ struct Held {
     compact_revision: i64,
 }
 
-/// Compares.
-pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
+/// `etcd.compare`.
+#[derive(Debug)]
+pub(super) struct Compare(ActionSpec);
+
+impl Compare {
+    pub(super) fn new() -> Self {
+        Self(ActionSpec {
+            args: vec![
+                optional("cluster_id", ArgType::Id, "The cluster id that all must have."),
+                optional(
+                    "ids",
+                    ArgType::List(Box::new(ArgType::Id)),
+                    "The voters' ids, all of them.",
+                ),
+                optional(
+                    "members",
+                    ArgType::List(Box::new(ArgType::Member)),
+                    "The members to compare; all voters where it is not given.",
+                ),
+                optional(
+                    "sentinel_on",
+                    ArgType::Member,
+                    "The member that must answer by itself; every voter but the leader where it is not given.",
+                ),
+            ],
+            output: Type::record([
+                ("equal", Type::Bool),
+                ("revision", Type::Int),
+                ("hashes", Type::map(Type::Int)),
+                ("cluster_ids", Type::list(ID)),
+                ("ids", Type::list(ID)),
+                ("sentinel_read", Type::Bool),
+            ]),
+            proves: true,
+            timeout: Duration::from_mins(1),
+            ..ActionSpec::new(
+                "etcd.compare",
+                Changes::Nothing,
+                OnResume::Rerun,
+                "Compares the hash of all members' keys at one revision, their ids, and one key read node-locally.",
+            )
+        })
+    }
+}
+
+impl Action for Compare {
+    fn spec(&self) -> &ActionSpec {
+        &self.0
+    }
+
+    fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
+        Box::pin(compare(on))
+    }
+}
+
+async fn compare(on: On<'_>) -> Result<Done, Failure> {
+    let On { cluster, call } = on;
     let mut voice = voice(cluster, call).await?;
     let failed = |trouble: Trouble| trouble.failure("comparing the members");
     let revision = voice.api.linearize().await.map_err(failed)?;

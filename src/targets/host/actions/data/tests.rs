@@ -1,20 +1,23 @@
 //! Data moves only when its process is gone, never over other data, and comes back as it was.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use super::*;
-use crate::targets::testing::{mk_call, mk_cluster, no_tools};
+use crate::{
+    domain::{inventory::Cluster, rules::action::Call},
+    targets::testing::{act, before, mk_call, mk_cluster, no_tools, probe},
+};
 
 struct Bench {
     dir: tempfile::TempDir,
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
 }
 
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("status"), "cat pid 2>/dev/null || true").unwrap();
-        let cluster = mk_cluster(dir.path(), &[1, 2, 3], no_tools());
+        let cluster = Arc::new(mk_cluster(dir.path(), &[1, 2, 3], no_tools()));
         let bench = Self { dir, cluster };
         bench.fill("first");
         bench
@@ -45,13 +48,13 @@ impl Bench {
 async fn data_goes_out_and_comes_back_and_a_repeat_changes_nothing() {
     let bench = Bench::new();
     let call = Bench::call("etcd.data_out", "to", "old");
-    let seen = before(&bench.cluster, &call).unwrap();
-    let probed = probe(&bench.cluster, &call, &seen).unwrap();
+    let seen = before(&bench.cluster, &call).await.unwrap();
+    let probed = probe(&bench.cluster, &call, &seen).await.unwrap();
     assert!(matches!(probed, Probed::NotDone { .. }), "{probed:?}");
     assert!(bench.act("etcd.data_out", "to", "old").await.unwrap().changed);
     assert_eq!(bench.wal(), None);
     assert!(
-        matches!(probe(&bench.cluster, &call, &seen).unwrap(), Probed::Done(done) if done.changed)
+        matches!(probe(&bench.cluster, &call, &seen).await.unwrap(), Probed::Done(done) if done.changed)
     );
     assert!(!bench.act("etcd.data_out", "to", "old").await.unwrap().changed);
     assert!(bench.act("etcd.data_in", "from", "old").await.unwrap().changed);
@@ -74,7 +77,10 @@ async fn data_is_never_moved_over_other_data() {
     );
     assert_eq!(bench.wal().as_deref(), Some("second"));
     let call = Bench::call("etcd.data_out", "to", "old");
-    assert!(matches!(probe(&bench.cluster, &call, &Value::Null).unwrap(), Probed::Unknown(_)));
+    assert!(matches!(
+        probe(&bench.cluster, &call, &Value::Null).await.unwrap(),
+        Probed::Unknown(_)
+    ));
 }
 
 #[tokio::test]
@@ -109,7 +115,7 @@ async fn a_separate_wal_moves_with_the_data_and_stays_out_of_its_own_directory()
     let wal = bench.dir.path().join("walfs/m1");
     fs::create_dir_all(wal.parent().unwrap()).unwrap();
     fs::rename(bench.dir.path().join("m1/data/member/wal"), &wal).unwrap();
-    bench.cluster.etcd.members[0].wal_dir = Some(wal.clone());
+    Arc::make_mut(&mut bench.cluster).etcd.members[0].wal_dir = Some(wal.clone());
     bench.act("etcd.data_copy", "to", "backup").await.unwrap();
     bench.act("etcd.data_out", "to", "old").await.unwrap();
     assert!(!wal.exists());

@@ -4,28 +4,30 @@
 //! SHA-256 of itself; only a file that matches it, and that etcdutl can read, gets its name. Never
 //! is `member/snap/db` read: it lags by what was not flushed.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{
-    client::{Api, RAFT, Trouble, within},
-    scratch, tool,
-};
 use crate::{
     domain::{
         etcd::evidence::Status,
-        inventory::Cluster,
         rules::{
-            action::{Call, Done, ErrorKind, Failure},
-            expr::Value,
+            action::{ActionSpec, ArgType, Changes, Done, ErrorKind, Failure, OnResume},
+            expr::{Type, Value},
         },
     },
-    targets::host::{
-        copy::hex,
-        files::{self, blocking},
-        places::{Places, member},
+    targets::{
+        action::{Action, Doing, ID, On, member, optional},
+        etcd::{
+            client::{Api, RAFT, Trouble, within},
+            scratch, tool,
+        },
+        host::{
+            copy::hex,
+            files::{self, blocking},
+            run::BULK,
+        },
     },
 };
 
@@ -34,10 +36,71 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Length of the SHA-256 that ends the stream.
 const SUM: usize = 32;
 
-/// Takes and verifies a snapshot.
-pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
-    let member = member(cluster, call)?;
-    let places = Places::new(cluster, member, call.run);
+/// `etcd.snapshot`.
+#[derive(Debug)]
+pub(super) struct Snapshot(ActionSpec);
+
+impl Snapshot {
+    pub(super) fn new() -> Self {
+        Self(ActionSpec {
+            args: vec![
+                member(),
+                optional(
+                    "of",
+                    ArgType::Word(&["member", "scratch"]),
+                    "Which process is read: the member itself (default) or its scratch copy.",
+                ),
+            ],
+            output: Type::record([
+                ("path", Type::Str),
+                ("revision", Type::Int),
+                ("hash", Type::Str),
+                ("keys", Type::Int),
+                ("bytes", Type::Int),
+                ("sha256", Type::Str),
+                ("of", Type::Str),
+                ("member_id", ID),
+                ("cluster_id", ID),
+                ("version", Type::Str),
+                ("index", Type::Int),
+                ("term", Type::Int),
+                ("hash_kv", Type::Int),
+                ("compact_revision", Type::Int),
+                ("why_not", Type::Str),
+            ]),
+            timeout: BULK,
+            ..ActionSpec::new(
+                "etcd.snapshot",
+                Changes::OwnFiles,
+                OnResume::Rerun,
+                "Takes a snapshot through the member's API, without needing a leader, and verifies it.",
+            )
+        })
+    }
+}
+
+impl Action for Snapshot {
+    fn spec(&self) -> &ActionSpec {
+        &self.0
+    }
+
+    fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
+        Box::pin(take(on))
+    }
+
+    fn commands(&self, on: On<'_>) -> Vec<String> {
+        let (Ok(member), Ok(places)) = (on.member(), on.places()) else { return Vec::new() };
+        let scratch = on.call.text("of") == Some("scratch");
+        let from = if scratch { "<scratch copy>" } else { &member.client };
+        let to = places.snapshot();
+        vec![format!("etcdctl --endpoints {from} snapshot save {}", to.display())]
+    }
+}
+
+/// Takes and verifies it.
+async fn take(on: On<'_>) -> Result<Done, Failure> {
+    let On { cluster, call } = on;
+    let (member, places) = (on.member()?, on.places()?);
     let of = call.text("of").unwrap_or("member");
     let scratch = of == "scratch";
     let url = if scratch {

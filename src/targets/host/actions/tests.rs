@@ -1,13 +1,27 @@
 //! Commands of a member whose process is a plain `sleep`.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use super::*;
-use crate::targets::testing::{mk_call, mk_cluster, no_tools};
+use crate::{
+    domain::{
+        inventory::Cluster,
+        rules::{
+            action::{Done, ErrorKind, Failure, Probed},
+            expr::Value,
+        },
+    },
+    targets::{
+        host::{
+            process,
+            service::{STATUS, must_be_gone, status},
+        },
+        testing::{act, before, mk_call, mk_cluster, no_tools, probe},
+    },
+};
 
 struct Bench {
     dir: tempfile::TempDir,
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
 }
 
 impl Bench {
@@ -33,7 +47,7 @@ impl Bench {
                 "pid=$(cat {at}/pid 2>/dev/null) && kill -0 $pid 2>/dev/null && echo $pid; true"
             ),
         );
-        let cluster = mk_cluster(dir.path(), &[1, 2, 3], no_tools());
+        let cluster = Arc::new(mk_cluster(dir.path(), &[1, 2, 3], no_tools()));
         fs::create_dir_all(dir.path().join("m1/data/member/wal")).unwrap();
         fs::write(dir.path().join("m1/data/member/wal/0.wal"), "x").unwrap();
         Self { dir, cluster }
@@ -154,9 +168,9 @@ async fn arguments_that_must_not_stay_are_refused() {
 async fn a_mask_without_a_command_changes_nothing() {
     let mut bench = Bench::new();
     assert!(!bench.act("host.service.mask").await.unwrap().changed);
-    bench.cluster.etcd.members[0].service.mask = Some(vec!["true".into()]);
+    Arc::make_mut(&mut bench.cluster).etcd.members[0].service.mask = Some(vec!["true".into()]);
     assert!(bench.act("host.service.mask").await.unwrap().changed);
-    bench.cluster.etcd.members[0].service.mask = Some(vec!["false".into()]);
+    Arc::make_mut(&mut bench.cluster).etcd.members[0].service.mask = Some(vec!["false".into()]);
     assert_eq!(bench.act("host.service.mask").await.unwrap_err().kind, ErrorKind::Tool);
 }
 
