@@ -35,6 +35,7 @@
 //! |---|---|---|
 //! | 0 | [`domain`] | nothing: no async, clock, files, network, `HashMap` |
 //! | 1 | [`telemetry`], [`store`], [`targets`] | domain; not one another |
+//! | 1 | `sim`: a model of the targets, in tests only | domain, targets |
 //! | 2 | [`engine`] | layers 0 and 1; the only spawner of work |
 //! | 3 | [`http`] | domain, telemetry, engine's handle |
 //! | 4 | [`config`] | everything above |
@@ -76,6 +77,8 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod store;
 pub mod targets;
 pub mod telemetry;

@@ -18,7 +18,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["domain"]),
     ("store", &["domain"]),
     ("targets", &["domain"]),
-    ("engine", &["domain", "telemetry", "store", "targets"]),
+    ("sim", &["domain", "targets"]),
+    // Its tests use the model; without them it is not compiled.
+    ("engine", &["domain", "telemetry", "store", "targets", "sim"]),
     ("http", &["domain", "telemetry", "engine"]),
     ("config", &["domain", "telemetry", "store", "targets", "engine", "http"]),
     ("app", &["domain", "telemetry", "store", "targets", "engine", "http", "config"]),

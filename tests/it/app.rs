@@ -12,8 +12,9 @@ use quorate::{
     config::Config,
     domain::{inventory::Mode, rules},
     engine::clock::Clock,
+    sim::FakeTarget,
     store::{MemoryStore, memory},
-    targets::{catalogue::catalogue, fake::FakeTarget},
+    targets::catalogue::catalogue,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};

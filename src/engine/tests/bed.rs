@@ -29,11 +29,9 @@ use crate::{
         clock::Clock,
         commands::{Command, CommandError, Reply},
     },
+    sim::{FakeTarget, State},
     store::{MemoryStore, memory},
-    targets::{
-        self, AlertState,
-        fake::{FakeTarget, State},
-    },
+    targets::{self, AlertState},
     telemetry::metrics::Metrics,
 };
 

@@ -7,7 +7,7 @@ use crate::{
         incident::bounds::{INCIDENTS_MAX, SUBJECTS_MAX},
         inventory::Mode,
     },
-    targets::fake::State,
+    sim::State,
 };
 
 const SERIES: &str = r#"quorate_subjects_refused_total{cluster="c1",response="node-not-ready"} "#;

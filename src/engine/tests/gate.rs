@@ -23,11 +23,12 @@ use crate::{
             expr::Value,
         },
     },
+    sim::FakeTarget,
     store::{
         AlertRow, Batch, Entry, MemoryStore, ObservedRow, Pending, Store, StoreError, StreamHead,
         StreamName,
     },
-    targets::{AlertState, Deadline, Depth, Target, Toolset, fake::FakeTarget},
+    targets::{AlertState, Deadline, Depth, Target, Toolset},
 };
 
 /// When the world stops.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bed::{Bed, QUORUM, Setup, three};
 use crate::{
     domain::{incident::Closed, inventory::Mode},
-    targets::fake::State,
+    sim::State,
 };
 
 const RESPONSE: &str = "etcd-quorum-lost";

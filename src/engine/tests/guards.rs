@@ -6,7 +6,7 @@ use crate::{
         inventory::Mode, journal::record::WatchKind, rules::action::ErrorKind, run::event::Outcome,
     },
     engine::commands::Command,
-    targets::fake::State,
+    sim::State,
 };
 
 const RESPONSE: &str = "etcd-quorum-lost";

@@ -8,7 +8,7 @@ use crate::{
         inventory::Mode,
         run::{apply::Run, event::Outcome},
     },
-    targets::fake::State,
+    sim::State,
 };
 
 /// How long a person's word counts here: shorter than the outage of quorate, so that the last look

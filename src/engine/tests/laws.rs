@@ -11,7 +11,7 @@ use crate::{
         run::{apply::Run, event::Outcome},
     },
     engine::commands::Command,
-    targets::fake::{FakeTarget, State},
+    sim::{FakeTarget, State},
 };
 
 /// One playbook and a world that calls for it.

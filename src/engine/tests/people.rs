@@ -9,7 +9,7 @@ use crate::{
         run::{apply::Run, event::Outcome},
     },
     engine::commands::{Command, CommandError},
-    targets::fake::{FakeTarget, Moment, State},
+    sim::{FakeTarget, Moment, State},
 };
 
 async fn asked(patient: FakeTarget) -> (Bed, Run) {

@@ -11,7 +11,7 @@ use crate::{
         },
     },
     engine::variables::response_roots,
-    targets::fake::State,
+    sim::State,
 };
 
 /// Whether a value is of a type; a field that is absent is an unknown reading, one that no type

@@ -20,15 +20,17 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use self::world::Variables;
-use super::{AlertState, Deadline, Depth, Target, Tool, Toolset, effect};
-use crate::domain::{
-    base::{id::MemberName, time::Time},
-    etcd::evidence::Evidence,
-    inventory::Cluster,
-    rules::{
-        action::{Call, Done, ErrorKind, Failure, Probed},
-        expr::Value,
+use crate::{
+    domain::{
+        base::{id::MemberName, time::Time},
+        etcd::evidence::Evidence,
+        inventory::Cluster,
+        rules::{
+            action::{Call, Done, ErrorKind, Failure, Probed},
+            expr::Value,
+        },
     },
+    targets::{AlertState, Deadline, Depth, Target, Tool, Toolset, effect},
 };
 
 /// What happened to a member.
