@@ -2,6 +2,9 @@
 //!
 //! Paths and argv words that hold `${member}` are already filled in per member.
 
+#[cfg(any(test, feature = "sim"))]
+pub mod sample;
+
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{

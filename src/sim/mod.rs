@@ -5,7 +5,6 @@
 //! fails or halts the calls a test names. It is not reachable from any configuration.
 
 mod actions;
-mod inventory;
 mod look;
 mod probe;
 mod world;
@@ -24,7 +23,7 @@ use crate::{
     domain::{
         base::{id::MemberName, time::Time},
         etcd::evidence::Evidence,
-        inventory::Cluster,
+        inventory::{Cluster, sample},
         rules::{
             action::{Call, Done, ErrorKind, Failure, Probed},
             expr::Value,
@@ -95,7 +94,9 @@ impl FakeTarget {
     /// The inventory entry that fits the model: mode `auto`, a loss budget of 100 revisions, no
     /// Prometheus, no Alertmanager. A test changes what it is about.
     pub fn inventory(&self) -> Cluster {
-        inventory::of(&self.world())
+        let world = self.world();
+        let members = world.order.iter().map(|name| sample::member(name.as_str()));
+        sample::cluster_of(world.cluster.as_str(), members.collect())
     }
 
     /// All members' data is at this revision.

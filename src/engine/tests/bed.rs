@@ -13,13 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{Gate, GatedPatient, GatedStore};
 use crate::{
     domain::{
-        alert::{
-            Incoming,
-            labels::{Labels, Matchers},
-        },
+        alert::{Incoming, labels::Labels},
         base::{id::ClusterName, time::Time},
         incident::{Closed, Incident},
-        inventory::{Backups, Cluster, Endpoint, Etcd, Host, Member, Mode, Service, Tools},
+        inventory::{Cluster, Endpoint, Mode, sample},
         journal::{cluster::ClusterState, record::Attribution},
         rules::{self, Rules, playbook::model::Playbook},
         run::{apply::Run, plan::Plan},
@@ -67,29 +64,6 @@ pub(super) fn plan_of(book: &Playbook) -> Plan {
     Plan::new(book, BTreeMap::new(), &cluster(&Setup::new(Mode::Auto))).unwrap()
 }
 
-fn argv(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-fn member(name: &str) -> Member {
-    Member {
-        name: name.into(),
-        client: format!("http://{name}:2379"),
-        peer: format!("http://{name}:2380"),
-        metrics: Some(format!("http://{name}:2381")),
-        host: format!("h-{name}").into(),
-        data_dir: PathBuf::from(format!("/data/{name}")),
-        wal_dir: None,
-        service: Service {
-            start: argv(&["start", name]),
-            stop: argv(&["stop", name]),
-            status: argv(&["status", name]),
-            mask: None,
-            unmask: None,
-        },
-    }
-}
-
 /// The alert that opens most incidents.
 pub(super) const QUORUM: &str = "etcdInsufficientMembers";
 
@@ -132,30 +106,13 @@ impl Setup {
 }
 
 fn cluster(setup: &Setup) -> Cluster {
-    let members: Vec<Member> = setup.members.iter().map(|name| member(name)).collect();
-    let hosts = members.iter().map(|m| (m.host.clone(), Host { address: None, zone: None }));
+    let endpoint = |url: &str| Endpoint { url: url.into(), bearer_file: None };
     Cluster {
-        name: "c1".into(),
-        matches: Matchers::parse(r#"{cluster="c1"}"#).unwrap(),
-        labels: BTreeMap::new(),
-        hosts: hosts.collect(),
-        etcd: Etcd {
-            members,
-            tls: None,
-            auth: None,
-            tools: Tools { etcdutl: "etcdutl".into(), etcd: "etcd".into() },
-            backups: Backups { dir: "/backups".into(), min_free_factor: 2.0 },
-            scratch_ports: 23790..=23799,
-            allow: Vec::new(),
-        },
-        prometheus: None,
-        alertmanager: setup
-            .alertmanager
-            .then(|| Endpoint { url: "http://alertmanager:9093".into(), bearer_file: None }),
+        alertmanager: setup.alertmanager.then(|| endpoint("http://alertmanager:9093")),
         control_targets: Vec::new(),
         mode: setup.mode,
         loss_budget_revisions: setup.budget,
-        probe_timeout: Duration::from_secs(2),
+        ..sample::cluster(setup.members.iter().copied())
     }
 }
 
