@@ -97,6 +97,28 @@ fn every_rust_file_is_tidy() {
     assert!(offences.is_empty(), "\n{}", offences.join("\n"));
 }
 
+/// What must be known about an action stands in its row; only its own file, and the model's table,
+/// name it.
+#[test]
+fn nothing_knows_an_action_by_its_name() {
+    let source = root().join("src");
+    let names = quorate::targets::catalogue::catalogue();
+    let mut offences = Vec::new();
+    for path in rust_files(&source) {
+        let relative = path.strip_prefix(&source).unwrap().display().to_string();
+        let own = relative.contains("/actions/") || relative == "sim/model/mod.rs";
+        if own || relative.contains("tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for name in names.keys().filter(|name| code.contains(&format!("\"{name}\""))) {
+            offences.push(format!("{relative}: \"{name}\": put what you ask into its row"));
+        }
+    }
+    assert!(offences.is_empty(), "\n{}", offences.join("\n"));
+}
+
 #[test]
 fn no_file_names_a_path_of_one_machine() {
     let mut offences = Vec::new();

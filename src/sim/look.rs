@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{Data, Machine, Running, VERSION, Variables};
+use super::world::{Data, Machine, Running, VERSION, World};
 use crate::domain::{
     base::{
         id::{EtcdId, HostName, MemberName},
@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// One look at everything.
-pub(super) fn look(world: &Variables, at: Time) -> Evidence {
+pub(super) fn look(world: &World, at: Time) -> Evidence {
     let members = world
         .machines
         .iter()
@@ -40,6 +40,24 @@ pub(super) fn look(world: &Variables, at: Time) -> Evidence {
     }
 }
 
+/// One look that reaches nobody.
+pub(super) fn nothing(world: &World, at: Time) -> Evidence {
+    let mut seen = look(world, at);
+    seen.control.iter_mut().for_each(|control| control.reachable = false);
+    seen.hosts.values_mut().for_each(|host| (host.reachable, host.free_bytes) = (false, None));
+    seen.voters = None;
+    let (cause, detail, took) = (Cause::Timeout, "the model answers nobody", 1);
+    for member in seen.members.values_mut() {
+        member.client = Reading::unknown(cause, detail, at, took);
+        member.peer = Reading::unknown(cause, detail, at, took);
+        member.metrics = Reading::unknown(cause, detail, at, took);
+        member.process = Reading::unknown(cause, detail, at, took);
+        member.data = Reading::unknown(cause, detail, at, took);
+        member.up = Reading::unknown(cause, detail, at, took);
+    }
+    seen
+}
+
 /// The host of a member.
 pub(super) fn host(member: &MemberName) -> HostName {
     format!("h-{member}").into()
@@ -50,7 +68,7 @@ pub(super) fn peer_url(member: &MemberName) -> String {
     format!("http://{member}:2380")
 }
 
-pub(super) fn listed(world: &Variables, cluster: EtcdId) -> BTreeMap<MemberName, ListedMember> {
+pub(super) fn listed(world: &World, cluster: EtcdId) -> BTreeMap<MemberName, ListedMember> {
     let members = world.memberships.get(&cluster).into_iter().flatten();
     members
         .map(|(id, entry)| {
@@ -66,7 +84,7 @@ pub(super) fn listed(world: &Variables, cluster: EtcdId) -> BTreeMap<MemberName,
         .collect()
 }
 
-fn voter_set(world: &Variables) -> Option<VoterSet> {
+fn voter_set(world: &World) -> Option<VoterSet> {
     let cluster_id = world.leading()?;
     let (from, _) = world.leader(cluster_id)?;
     let revision = world.machines.get(&from)?.data.as_ref()?.revision;
@@ -74,7 +92,7 @@ fn voter_set(world: &Variables) -> Option<VoterSet> {
     Some(VoterSet { cluster_id, members: listed(world, cluster_id), revision, index, from })
 }
 
-fn member(world: &Variables, name: &MemberName, machine: &Machine, at: Time) -> MemberEvidence {
+fn member(world: &World, name: &MemberName, machine: &Machine, at: Time) -> MemberEvidence {
     let silence = if world.blind || !machine.reachable { Some(Cause::Timeout) } else { None };
     let host_silence = (!machine.reachable).then_some(Cause::Timeout);
     let runs = machine.process.as_ref().zip(machine.data.as_ref());
@@ -114,7 +132,7 @@ fn reading<T>(
     }
 }
 
-fn status(world: &Variables, data: &Data) -> Status {
+fn status(world: &World, data: &Data) -> Status {
     let leader = world.leader(data.cluster_id).map(|(_, id)| id);
     let entry = world.memberships.get(&data.cluster_id).and_then(|members| members.get(&data.id));
     let index = u64::try_from(data.revision).unwrap_or(0) + 7;
@@ -133,12 +151,12 @@ fn status(world: &Variables, data: &Data) -> Status {
     }
 }
 
-fn peer(world: &Variables, data: &Data) -> PeerView {
+fn peer(world: &World, data: &Data) -> PeerView {
     let members = listed(world, data.cluster_id).into_values().collect();
     PeerView { version: VERSION.into(), members }
 }
 
-fn metrics(world: &Variables, data: &Data) -> MetricsView {
+fn metrics(world: &World, data: &Data) -> MetricsView {
     let status = status(world, data);
     MetricsView {
         member_id: Some(data.id),

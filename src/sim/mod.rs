@@ -4,9 +4,11 @@
 //! catalogue's shape, effects show in the next look, probes ask the model. It counts every effect,
 //! fails or halts the calls a test names. It is not reachable from any configuration.
 
-mod actions;
+mod faults;
 mod look;
-mod probe;
+mod model;
+mod target;
+mod work;
 mod world;
 
 use std::{
@@ -15,55 +17,26 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use self::world::Variables;
+use self::world::World;
+pub use self::{
+    faults::{Ask, Fault, Moment, Wrong},
+    world::State,
+};
 use crate::{
     domain::{
-        base::{id::MemberName, time::Time},
-        etcd::evidence::Evidence,
+        base::id::MemberName,
         inventory::{Cluster, sample},
-        rules::{
-            action::{Call, Done, ErrorKind, Failure, Probed},
-            expr::Value,
-        },
+        rules::action::ErrorKind,
     },
-    targets::{AlertState, Deadline, Depth, Target, Tool, Toolset, effect},
+    targets::AlertState,
 };
-
-/// What happened to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It runs, with its data.
-    Up,
-    /// Its process is gone, its data is there.
-    Stopped,
-    /// It was restarted without quorum: it runs, and its client port says nothing.
-    Silent,
-    /// Its process and its data directory are gone.
-    Gone,
-    /// Its process runs on a data directory that was emptied.
-    Amnesiac,
-    /// Its host answers nobody.
-    Unreachable,
-    /// It runs and lacks this many revisions.
-    Laggard(i64),
-}
-
-/// When a call halts, as if the process had been killed there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Before its effect.
-    Before,
-    /// After its effect, before anybody learns of it.
-    After,
-}
 
 /// The model; clones share one world, so that a second engine finds what the first one left.
 #[derive(Clone)]
 pub struct FakeTarget {
-    world: Arc<Mutex<Variables>>,
+    world: Arc<Mutex<World>>,
     halted: Arc<watch::Sender<u32>>,
 }
 
@@ -77,16 +50,19 @@ impl FakeTarget {
     /// A healthy cluster `c1` of these members, each on a host `h-<member>`, at revision 1.
     pub fn new<const N: usize>(members: [&str; N]) -> Self {
         Self {
-            world: Arc::new(Mutex::new(Variables::new(&members))),
+            world: Arc::new(Mutex::new(World::new(&members))),
             halted: Arc::new(watch::Sender::new(0)),
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, Variables> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The world as it is by now.
+    fn world(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        work::catch_up(&mut world, Instant::now());
+        world
     }
 
-    fn with(self, change: impl FnOnce(&mut Variables)) -> Self {
+    fn with(self, change: impl FnOnce(&mut World)) -> Self {
         change(&mut self.world());
         self
     }
@@ -152,28 +128,40 @@ impl FakeTarget {
         self.with(|world| world.diverge(member))
     }
 
+    /// Something goes wrong.
+    #[must_use]
+    pub fn fault(self, fault: Fault) -> Self {
+        self.add_fault(fault);
+        self
+    }
+
+    /// Something goes wrong from now on; calls are counted from the beginning of the world.
+    pub fn add_fault(&self, fault: Fault) {
+        self.world().faults.add(fault);
+    }
+
     /// The `nth` call (from 1) of an action fails, without any effect.
     #[must_use]
     pub fn fail(self, action: &str, nth: u32, kind: ErrorKind) -> Self {
-        self.with(|world| world.fail(action, nth..=nth, kind, Moment::Before))
+        self.fault(Fault::new(Ask::Act, action, Wrong::Fails(kind)).nth(nth))
     }
 
     /// Every call of an action from the `nth` on fails, without any effect.
     #[must_use]
     pub fn fail_from(self, action: &str, nth: u32, kind: ErrorKind) -> Self {
-        self.with(|world| world.fail(action, nth..=u32::MAX, kind, Moment::Before))
+        self.fault(Fault::new(Ask::Act, action, Wrong::Fails(kind)).from(nth))
     }
 
     /// The `nth` call of an action takes effect and then fails.
     #[must_use]
     pub fn fail_after(self, action: &str, nth: u32, kind: ErrorKind) -> Self {
-        self.with(|world| world.fail(action, nth..=nth, kind, Moment::After))
+        self.fault(Fault::new(Ask::Act, action, Wrong::FailsAfter(kind)).nth(nth))
     }
 
     /// The `nth` call of an action never returns; see [`FakeTarget::halted`].
     #[must_use]
     pub fn halt(self, action: &str, nth: u32, moment: Moment) -> Self {
-        self.with(|world| world.halt(action, nth, moment))
+        self.fault(Fault::new(Ask::Act, action, Wrong::Hangs(moment)).nth(nth))
     }
 
     /// Waits until a call halted; then the test drops the engine and starts another one.
@@ -185,6 +173,16 @@ impl FakeTarget {
     /// Something happens to a member.
     pub fn set(&self, member: &str, state: State) {
         self.world().set(member, state);
+    }
+
+    /// A member's log is not what it was, although nothing runs: it ran, wrote and ended unseen.
+    pub fn touch(&self, member: &str) {
+        let mut world = self.world();
+        let log = world.fresh();
+        let data = world.machines.get_mut(member).and_then(|machine| machine.data.as_mut());
+        if let Some(data) = data {
+            data.log = log;
+        }
     }
 
     /// No control target answers us, or all do again.
@@ -261,89 +259,6 @@ impl FakeTarget {
             .machines
             .get(member)
             .is_some_and(|machine| machine.args.is_some() || machine.masked)
-    }
-
-    async fn never(&self) -> ! {
-        self.halted.send_modify(|count| *count += 1);
-        futures::future::pending().await
-    }
-}
-
-impl Target for FakeTarget {
-    fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>> {
-        Box::pin(async move {
-            let version = self.world().tools.clone();
-            let tool = |name: &str| Tool { path: name.into(), version: version.clone() };
-            Ok(Toolset { etcd: tool("etcd"), etcdutl: tool("etcdutl") })
-        })
-    }
-
-    fn assess<'a>(
-        &'a self,
-        _depth: Depth,
-        now: &'a (dyn Fn() -> Time + Send + Sync),
-    ) -> BoxFuture<'a, Evidence> {
-        let slow = self.world().slow;
-        Box::pin(async move {
-            tokio::time::sleep(slow).await;
-            look::look(&self.world(), now())
-        })
-    }
-
-    fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Value, Failure>> {
-        Box::pin(async move { Ok(actions::before(&self.world(), call)) })
-    }
-
-    fn act<'a>(
-        &'a self,
-        call: &'a Call,
-        _before: &'a Value,
-        deadline: &'a Deadline,
-    ) -> BoxFuture<'a, Result<Done, Failure>> {
-        Box::pin(effect::whole(deadline, async move {
-            let (nth, halts_before) = {
-                let mut world = self.world();
-                let nth = world.called(call);
-                (nth, world.halts(&call.action, nth, Moment::Before))
-            };
-            if halts_before {
-                self.never().await;
-            }
-            let (done, halts_after) = {
-                let mut world = self.world();
-                if let Some(failure) = world.failure(&call.action, nth, Moment::Before) {
-                    return Err(failure);
-                }
-                let done = actions::act(&mut world, call)?;
-                if done.changed {
-                    world.effects.push((call.action.clone(), world::subject(call)));
-                }
-                if let Some(failure) = world.failure(&call.action, nth, Moment::After) {
-                    return Err(failure);
-                }
-                (done, world.halts(&call.action, nth, Moment::After))
-            };
-            if halts_after {
-                self.never().await;
-            }
-            Ok(done)
-        }))
-    }
-
-    fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed> {
-        Box::pin(async move { probe::probe(&self.world(), call, before) })
-    }
-
-    fn commands(&self, call: &Call) -> Vec<String> {
-        vec![format!("{} {}", call.action, world::subject(call))]
-    }
-
-    fn revision_max(&self, _from: Time, _until: Time) -> BoxFuture<'_, Option<i64>> {
-        Box::pin(async move { self.world().revision_max })
-    }
-
-    fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>> {
-        Box::pin(async move { self.world().alerts.clone().map(Ok) })
     }
 }
 

@@ -3,7 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{domain::base::id::RunId, targets::catalogue::catalogue};
+use crate::{
+    domain::{
+        base::{id::RunId, time::Time},
+        rules::{
+            action::{Call, Done, Failure, Probed},
+            expr::Value,
+        },
+    },
+    targets::{Deadline, Depth, Target as _, catalogue::catalogue},
+};
 
 fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
     let args: BTreeMap<String, Value> =
@@ -160,4 +169,84 @@ async fn another_cluster_or_other_members_than_expected_are_not_equal() {
         let compared = act(&patient, "etcd.compare", &args).await.unwrap();
         assert_eq!(compared.output.get("equal"), Some(&Value::Bool(equal)), "{args:?}");
     }
+}
+
+fn stop_m1() -> Call {
+    mk_call("host.service.stop", &[("member", Value::str("m1"))])
+}
+
+/// Rows: E22.
+#[tokio::test(start_paused = true)]
+async fn each_question_fails_hangs_or_is_late_where_a_fault_says_so() {
+    let (call, brief) = (stop_m1(), Duration::from_secs(9));
+    let minute = Wrong::Late(Duration::from_mins(1));
+    let patient = FakeTarget::new(["m1", "m2", "m3"])
+        .fault(Fault::new(Ask::Before, "host.service.stop", Wrong::Fails(ErrorKind::Denied)))
+        .fault(Fault::new(Ask::Probe, "host.service.stop", Wrong::Fails(ErrorKind::Other)))
+        .fault(Fault::new(Ask::Probe, "host.service.stop", Wrong::Hangs(Moment::Before)).nth(2))
+        .fault(Fault::look(minute.clone()))
+        .fault(Fault::look(Wrong::Fails(ErrorKind::Timeout)).nth(2))
+        .fault(Fault::look(Wrong::Hangs(Moment::Before)).nth(3));
+    assert_eq!(patient.before(&call).await.unwrap_err().kind, ErrorKind::Denied);
+    let before = patient.before(&call).await.unwrap();
+    assert!(matches!(patient.probe(&call, &before).await, Probed::Unknown(_)));
+    let hangs = tokio::time::timeout(brief, patient.probe(&call, &before)).await;
+    assert!(hangs.is_err());
+    assert!(matches!(patient.probe(&call, &before).await, Probed::NotDone { .. }));
+    let began = Instant::now();
+    assert!(patient.assess(Depth::Full, &|| Time(1)).await.voters.is_some());
+    assert_eq!(began.elapsed(), Duration::from_mins(1));
+    let nobody = patient.assess(Depth::Full, &|| Time(1)).await;
+    assert!(nobody.voters.is_none() && nobody.members["m1"].process.value().is_none());
+    let hangs = tokio::time::timeout(brief, patient.assess(Depth::Full, &|| Time(1))).await;
+    assert!(hangs.is_err());
+    let patient = patient.fault(Fault::new(Ask::Act, "host.service.stop", minute));
+    let failure = patient.act(&call, &before, &Deadline::after(brief)).await.unwrap_err();
+    assert_eq!((failure.kind, failure.still_running), (ErrorKind::Timeout, false));
+    assert_eq!(patient.effects_of("host.service.stop"), 1, "the answer was late, not the effect");
+}
+
+/// Rows: E22.
+#[tokio::test]
+async fn a_question_panics_where_a_fault_says_so() {
+    for moment in [Moment::Before, Moment::After] {
+        let patient = FakeTarget::new(["m1", "m2", "m3"]).fault(Fault::new(
+            Ask::Act,
+            "host.service.stop",
+            Wrong::Panics(moment),
+        ));
+        let (copy, call) = (patient.clone(), stop_m1());
+        let act = tokio::spawn(async move { copy.act(&call, &Value::Null, &soon()).await });
+        assert!(act.await.unwrap_err().is_panic());
+        let effects = patient.effects_of("host.service.stop");
+        assert_eq!(effects, usize::from(moment == Moment::After));
+    }
+}
+
+/// Rows: E22.
+#[tokio::test(start_paused = true)]
+async fn what_is_still_at_work_is_told_locks_its_member_and_takes_effect_later() {
+    let lags = Wrong::Lags(Duration::from_secs(150));
+    let patient =
+        FakeTarget::new(["m1", "m2", "m3"]).fault(Fault::new(Ask::Act, "host.service.stop", lags));
+    let call = stop_m1();
+    let before = patient.before(&call).await.unwrap();
+    let failure = patient.act(&call, &before, &soon()).await.unwrap_err();
+    assert!(failure.still_running, "{failure}");
+    let start = mk_call("host.service.start", &[("member", Value::str("m1"))]);
+    let locked = patient.act(&start, &Value::Null, &soon()).await.unwrap_err();
+    assert!(locked.still_running && patient.runs("m1"), "{locked}");
+    assert!(matches!(patient.probe(&call, &before).await, Probed::Done(done) if done.changed));
+    assert!(!patient.runs("m1"), "it took effect behind everybody's back");
+    assert_eq!(patient.effects(), [("host.service.stop".into(), "m1".into())]);
+}
+
+#[tokio::test]
+async fn a_log_that_was_touched_disproves_no_start() {
+    let patient = FakeTarget::new(["m1", "m2", "m3"]).stopped("m1");
+    let start = mk_call("host.service.start", &[("member", Value::str("m1"))]);
+    let before = patient.before(&start).await.unwrap();
+    assert!(matches!(patient.probe(&start, &before).await, Probed::NotDone { .. }));
+    patient.touch("m1");
+    assert!(matches!(patient.probe(&start, &before).await, Probed::Unknown(_)));
 }

@@ -1,20 +1,22 @@
 //! The state of the model: machines, their data, the memberships, and who leads.
 //!
 //! A membership exists per cluster id; it leads when a majority of its voters run on its data and
-//! reach one another. Nothing here knows an action.
+//! reach one another.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{Moment, State};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::faults::Faults;
 use crate::{
     domain::{
         base::{
             id::{ClusterName, EtcdId, MemberName},
             time::Time,
         },
-        rules::action::{Call, ErrorKind, Failure},
+        rules::action::{Call, Done, Failure},
     },
-    targets::AlertState,
+    targets::{AlertState, effect::UnderWay},
 };
 
 /// The version of every member, and of the tools unless a test says otherwise.
@@ -22,6 +24,25 @@ pub(super) const VERSION: &str = "3.5.16";
 
 /// The cluster id before any rebuild.
 pub(super) const FIRST_CLUSTER: EtcdId = EtcdId(0x5eed_0000_0000_0001);
+
+/// What happened to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It runs, with its data.
+    Up,
+    /// Its process is gone, its data is there.
+    Stopped,
+    /// It was restarted without quorum: it runs, and its client port says nothing.
+    Silent,
+    /// Its process and its data directory are gone.
+    Gone,
+    /// Its process runs on a data directory that was emptied.
+    Amnesiac,
+    /// Its host answers nobody.
+    Unreachable,
+    /// It runs and lacks this many revisions.
+    Laggard(i64),
+}
 
 /// What stands in a data directory, or in a place of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,15 +86,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-struct Fault {
-    action: String,
-    nth: RangeInclusive<u32>,
-    moment: Moment,
-    kind: Option<ErrorKind>,
-}
-
-#[derive(Debug)]
-pub(super) struct Variables {
+pub(super) struct World {
     pub(super) cluster: ClusterName,
     /// In the order of the inventory.
     pub(super) order: Vec<MemberName>,
@@ -89,7 +102,8 @@ pub(super) struct Variables {
     pub(super) tools: String,
     pub(super) effects: Vec<(String, String)>,
     pub(super) calls: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    pub(super) faults: Faults,
+    pub(super) pending: Vec<Pending>,
     counter: u32,
 }
 
@@ -98,7 +112,7 @@ pub(super) fn subject(call: &Call) -> String {
     call.text("member").or_else(|| call.text("id")).unwrap_or("-").into()
 }
 
-impl Variables {
+impl World {
     pub(super) fn new(members: &[&str]) -> Self {
         let order: Vec<MemberName> = members.iter().map(|name| MemberName::from(*name)).collect();
         let mut world = Self {
@@ -114,7 +128,8 @@ impl Variables {
             tools: VERSION.into(),
             effects: Vec::new(),
             calls: Vec::new(),
-            faults: Vec::new(),
+            faults: Faults::default(),
+            pending: Vec::new(),
             counter: 100,
         };
         for (name, id) in world.order.clone().into_iter().zip(1_u64..) {
@@ -251,42 +266,26 @@ impl Variables {
         true
     }
 
-    pub(super) fn called(&mut self, call: &Call) -> u32 {
-        self.calls.push((call.action.clone(), subject(call)));
-        let calls = self.calls.iter().filter(|(action, _)| *action == call.action).count();
-        u32::try_from(calls).unwrap_or(u32::MAX)
+    /// The machine of the member that a call is about.
+    pub(super) fn machine_of(&self, call: &Call) -> Option<&Machine> {
+        self.machines.get(call.text("member")?)
     }
 
-    pub(super) fn fail(
-        &mut self,
-        action: &str,
-        nth: RangeInclusive<u32>,
-        kind: ErrorKind,
-        moment: Moment,
-    ) {
-        self.faults.push(Fault { action: action.into(), nth, moment, kind: Some(kind) });
-    }
-
-    pub(super) fn halt(&mut self, action: &str, nth: u32, moment: Moment) {
-        self.faults.push(Fault { action: action.into(), nth: nth..=nth, moment, kind: None });
-    }
-
-    pub(super) fn failure(&self, action: &str, nth: u32, moment: Moment) -> Option<Failure> {
-        let fault = self
-            .faults
-            .iter()
-            .filter(|fault| fault.hits(action, nth, moment))
-            .find_map(|fault| fault.kind)?;
-        Some(Failure::new(fault, format!("{action} fails for the test")))
-    }
-
-    pub(super) fn halts(&self, action: &str, nth: u32, moment: Moment) -> bool {
-        self.faults.iter().any(|fault| fault.kind.is_none() && fault.hits(action, nth, moment))
+    /// Until when something is at work on the member of a call.
+    pub(super) fn locked_until(&self, call: &Call) -> Option<Instant> {
+        let member = call.text("member")?;
+        let on_it = self.pending.iter().filter(|one| one.call.text("member") == Some(member));
+        on_it.map(|one| one.due).max()
     }
 }
 
-impl Fault {
-    fn hits(&self, action: &str, nth: u32, moment: Moment) -> bool {
-        self.action == action && self.moment == moment && self.nth.contains(&nth)
-    }
+/// An effect that is at work and takes place later.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) due: Instant,
+    pub(super) call: Call,
+    /// Who wants to know what came of it.
+    pub(super) tell: oneshot::Sender<Result<Done, Failure>>,
+    /// Whoever waits for the whole effect waits for this.
+    pub(super) _under_way: Option<UnderWay>,
 }

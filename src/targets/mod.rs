@@ -3,7 +3,7 @@
 //! Reading ([`Target::assess`]) and acting ([`Target::act`]) are apart: a look never changes
 //! anything, an action never decides anything. The catalogue of actions is a value.
 
-mod action;
+pub(crate) mod action;
 mod alertmanager;
 pub mod catalogue;
 pub mod cluster;

@@ -113,3 +113,77 @@ async fn a_probe_of_a_host_disproves_only_by_what_it_sees() {
         assert_eq!(Says::of(&probed), *expected, "row {row}, {action}: {probed:?}");
     }
 }
+
+/// What a person who approves is shown, word by word.
+#[test]
+fn every_change_tells_the_commands_that_do_the_same() {
+    let mut cluster = mk_cluster(Path::new("/x"), &[1, 2, 3, 4, 5, 6], no_tools());
+    cluster.etcd.members[0].service.mask = Some(vec!["mask".into(), "m1".into()]);
+    cluster.etcd.members[1].wal_dir = Some("/log/m2".into());
+    let target = target(Arc::new(cluster));
+    let told = |action: &str, args: &[(&str, &str)]| {
+        let args: Vec<_> = args.iter().map(|(name, value)| (*name, Value::str(*value))).collect();
+        target.commands(&mk_call(action, &args)).join(" && ")
+    };
+    let run = mk_call("", &[]).run;
+    let m1 = ("member", "m1");
+    let beside = format!("/x/m1/data/.quorate/{run}");
+    let rows = [
+        ("host.file.free_space", vec![m1], String::new()),
+        ("host.service.start", vec![m1], "sh /x/start m1 [arguments in force]".into()),
+        ("host.service.stop", vec![m1], "sh /x/stop m1".into()),
+        ("host.service.mask", vec![m1], "mask m1".into()),
+        ("host.service.reset_args", vec![m1], "rm /x/m1/data/.quorate/args".into()),
+        ("host.service.stop", vec![("member", "<m>")], "host.service.stop <m>".into()),
+        (
+            "etcd.data_out",
+            vec![m1, ("to", "old")],
+            format!("mv /x/m1/data/member {beside}/old/member"),
+        ),
+        (
+            "etcd.data_in",
+            vec![m1, ("from", "new")],
+            format!("mv {beside}/new/member /x/m1/data/member"),
+        ),
+        (
+            "etcd.data_out",
+            vec![("member", "m2"), ("to", "old")],
+            format!(
+                "mv /x/m2/data/member /x/m2/data/.quorate/{run}/old/member && mv /log/m2 /log/.quorate/{run}/old/m2"
+            ),
+        ),
+        (
+            "etcd.data_copy",
+            vec![m1, ("to", "backup")],
+            format!("cp -a /x/m1/data /x/backups/{run}/m1/backup/data"),
+        ),
+        (
+            "etcd.snapshot",
+            vec![m1],
+            format!(
+                "etcdctl --endpoints http://127.0.0.1:1 snapshot save /x/backups/{run}/m1/snapshot.db"
+            ),
+        ),
+        (
+            "etcd.scratch_start",
+            vec![m1],
+            format!(
+                "/nowhere/etcd --force-new-cluster --data-dir=/x/backups/{run}/m1/scratch/data [loopback]"
+            ),
+        ),
+        ("etcd.scratch_stop", vec![m1], format!("rm -r /x/backups/{run}/m1/scratch")),
+        (
+            "etcd.member_add_learner",
+            vec![m1],
+            "etcdctl member add m1 --learner --peer-urls=http://127.0.0.1:2".into(),
+        ),
+        ("etcd.member_promote", vec![("id", "<id>")], "etcdctl member promote <id>".into()),
+        ("etcd.member_remove", vec![("id", "a1")], "etcdctl member remove a1".into()),
+    ];
+    for (action, args, expected) in rows {
+        assert_eq!(told(action, &args), expected, "{action}");
+    }
+    let restore = told("etcd.restore", &[m1, ("snapshot", "s")]);
+    assert!(restore.starts_with("/nowhere/etcdutl snapshot restore "), "{restore}");
+    assert!(restore.contains(&format!("--data-dir={beside}/new")), "{restore}");
+}

@@ -226,7 +226,7 @@ impl Runner {
     }
 
     /// Parks the run as it stands by now, unless somebody gave it up.
-    async fn park_as_it_is(&mut self, playbook: &Playbook, why: &str) -> Turn {
+    pub(super) async fn park_as_it_is(&mut self, playbook: &Playbook, why: &str) -> Turn {
         let Some(run) = self.load().await else { return Ok(()) };
         let given_up = run.unwind.as_ref().is_some_and(|back| back.outcome == Outcome::Parked);
         if given_up { Ok(()) } else { self.park(&run, playbook, why).await }

@@ -183,7 +183,7 @@ impl Runner {
             Err(failure) if failure.still_running => {
                 self.context.metrics.step(spec.name, "failed", clock.elapsed());
                 let why = format!("step {} is in doubt: {}", at.path, failure.message);
-                self.park(run, playbook, &why).await
+                self.park_as_it_is(playbook, &why).await
             }
             Err(failure) => {
                 self.context.metrics.step(spec.name, "failed", clock.elapsed());
