@@ -33,6 +33,14 @@ fn has_run(dir: &Path) {
     fs::write(dir.join("m1/data/member/wal/1.tmp"), "room").unwrap();
 }
 
+fn cannot_be_read(dir: &Path) {
+    fs::create_dir(dir.join("m1/data/member/wal/9.wal")).unwrap();
+}
+
+fn can_be_read(dir: &Path) {
+    fs::remove_dir(dir.join("m1/data/member/wal/9.wal")).unwrap();
+}
+
 fn is_unmounted(dir: &Path) {
     fs::rename(dir.join("m1/data"), dir.join("m1/elsewhere")).unwrap();
     fs::create_dir(dir.join("m1/data")).unwrap();
@@ -75,6 +83,8 @@ async fn a_probe_of_a_host_disproves_only_by_what_it_sees() {
         ("host.service.start", nothing, has_run, Unknown),
         ("host.service.start", nothing, is_unmounted, Unknown),
         ("host.service.start", nothing, status_fails, Unknown),
+        ("host.service.start", cannot_be_read, nothing, Unknown),
+        ("host.service.start", cannot_be_read, can_be_read, Unknown),
         ("host.service.start", is_wiped_to_join, nothing, NotDone),
         ("host.service.start", is_wiped_to_join, is_unmounted, Unknown),
         ("host.service.start", is_wiped_to_join, is_made_anew, NotDone),
