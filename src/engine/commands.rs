@@ -15,9 +15,10 @@ use crate::{
             playbook::model::Playbook,
         },
         run::{
-            apply::Run,
             event::{Outcome, RunEvent, RunRecord},
             plan::Plan,
+            resume,
+            state::Run,
         },
     },
     store::StoreError,
@@ -118,8 +119,8 @@ impl Engine {
             }
             Command::Deny(run, said) => self.deny(run, said).await,
             Command::Resume(run, said) => {
-                self.parked(run)?;
-                let event = RunEvent::RunResumed { by: said.by, reason: said.reason };
+                let retry = resume::retry(self.parked(run)?);
+                let event = RunEvent::RunResumed { by: said.by, reason: said.reason, retry };
                 self.tell(run, event, "goes on").await
             }
             Command::Abandon(run, said) => {
@@ -178,7 +179,7 @@ impl Engine {
             by: said.by,
             reason: said.reason,
             digest: ask.digest.clone(),
-            max_loss: max_loss.or(ask.loss_upper),
+            max_loss: max_loss.or(ask.loss.and_then(|loss| loss.upper)),
         };
         self.tell(run, event, "is approved").await
     }
@@ -215,6 +216,10 @@ impl Engine {
         let cluster = watched.map(|watched| watched.inventory.name.clone());
         let cluster = cluster.ok_or_else(|| CommandError::NotFound(format!("run {run}")))?;
         let record = Record::Run(RunRecord { run, event });
+        let now = self.state.now();
+        let accepted =
+            watched.map_or(Ok(()), |w| w.state.accepts(std::slice::from_ref(&record), now));
+        accepted.map_err(|illegal| conflict(run, illegal.to_string()))?;
         let reply = self.note(&cluster, record, format!("{run} {what}")).await?;
         self.wake_runner(&cluster, run);
         Ok(reply)
@@ -313,7 +318,7 @@ pub fn preview(
     let plan = Plan::new(&playbook, params, &watched.inventory)
         .map_err(|wrong| CommandError::Invalid(wrong.join("; ")))?;
     let now = state.now();
-    let destruction = guards::destruction(state, watched, &playbook, now);
+    let destruction = guards::destruction(state, watched, playbook.destroys, now);
     let decision = guards::preview_decision(watched, destruction, now);
     let commands = super::runner::commands(&playbook, watched, now);
     Ok(Preview {

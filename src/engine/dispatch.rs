@@ -68,7 +68,7 @@ impl Engine {
         let mode = watched.inventory.mode;
         let started = RunEvent::RunStarted {
             incident: Some(id),
-            plan: Box::new(plan),
+            plan: Arc::new(plan),
             mode: mode.into(),
             by: format!("response {}", response.name),
         };

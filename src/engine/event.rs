@@ -72,6 +72,9 @@ pub enum AppendError {
     /// Somebody else changed the run since the runner looked: look again.
     #[error("the run was changed meanwhile")]
     Stale,
+    /// It cannot follow on what is journalled: a bug of ours.
+    #[error("the record was refused")]
+    Refused(#[source] crate::domain::run::apply::Illegal),
     /// It could not be made durable.
     #[error("the journal did not take the record")]
     Store(#[source] StoreError),

@@ -28,7 +28,7 @@ use crate::domain::{
     inventory::Mode,
     rules::{
         bindings::Bindings,
-        playbook::model::{Destroys, Playbook},
+        playbook::model::Destroys,
         response::{Response, Rung},
     },
 };
@@ -75,7 +75,8 @@ impl Engine {
             conflict: watched.state.open_run().map(|run| run.id),
             ledger: &ledger,
             guards: &response.guards,
-            destruction: playbook.map(|playbook| destruction(&self.state, watched, &playbook, now)),
+            destruction: playbook
+                .map(|playbook| destruction(&self.state, watched, playbook.destroys, now)),
         };
         let decision = decision::decide(&facts);
         (rung, decision)
@@ -136,17 +137,17 @@ fn next_rung(response: &Response, incident: &Incident, roots: &Bindings) -> Opti
 pub(super) fn destruction(
     state: &State,
     watched: &Watched,
-    playbook: &Playbook,
+    destroys: Destroys,
     now: Time,
 ) -> Destruction<'static> {
-    destruction_of(state, watched, playbook, watched.look.as_deref(), now)
+    destruction_of(state, watched, destroys, watched.look.as_deref(), now)
 }
 
 /// What the evidence of this look allows a playbook that destroys something.
 pub(super) fn destruction_of(
     state: &State,
     watched: &Watched,
-    playbook: &Playbook,
+    destroys: Destroys,
     look: Option<&Look>,
     now: Time,
 ) -> Destruction<'static> {
@@ -165,7 +166,6 @@ pub(super) fn destruction_of(
     let holds = |m: &MemberState| m.alive == Some(true) || m.data == Some(DataState::Present);
     let unread = voters().any(|(_, m)| holds(m) && m.revision.is_none());
     let has_survivor = voters().any(|(_, m)| holds(m));
-    let destroys = playbook.destroys;
     Destruction {
         destroys,
         version: look.map_or(Ok(()), |look| {

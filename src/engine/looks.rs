@@ -22,7 +22,7 @@ use crate::{
             reading::{Cause, Reading, Vantage},
             verdict::{self, Judgement, Quorum},
         },
-        run::apply::Run,
+        run::state::Run,
     },
     store::{Batch, ObservedRow},
     targets::{Depth, Toolset},

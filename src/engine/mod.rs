@@ -56,8 +56,8 @@ use crate::{
         journal::record::{self, AttemptRecord, Record, WatchKind},
         rules::{Rules, action::Catalogue, playbook::model::Destroys},
         run::{
-            apply::Run,
             event::{Outcome, RunEvent},
+            state::Run,
         },
     },
     store::{Append, Batch, NewEntry, Store, StoreError, StreamName},
@@ -244,7 +244,9 @@ impl Engine {
         for record in &records {
             watched.positions.note(record, watched.next_n);
             watched.next_n += 1;
-            watched.state.apply(record, now);
+            if let Err(illegal) = watched.state.apply(record, now) {
+                tracing::error!(cluster = %cluster, "a record was written that changes nothing: {illegal}");
+            }
         }
         Ok(())
     }
@@ -255,6 +257,12 @@ impl Engine {
         let current = current.map(|run| run.version);
         if version.is_some() && version != current {
             drop(reply.send(Err(AppendError::Stale)));
+            return;
+        }
+        let now = self.state.now();
+        let refused = self.state.clusters.get(&cluster).map(|w| w.state.accepts(&records, now));
+        if let Some(Err(illegal)) = refused {
+            drop(reply.send(Err(AppendError::Refused(illegal))));
             return;
         }
         let mut records = records;
@@ -291,7 +299,7 @@ impl Engine {
         let Some(watched) = self.state.clusters.get(cluster) else { return Vec::new() };
         let Some(run) = watched.state.runs.get(&id) else { return Vec::new() };
         let mut records = Vec::new();
-        if self.is_destructive(run) && outcome == Outcome::Succeeded {
+        if Self::is_destructive(run) && outcome == Outcome::Succeeded {
             records.extend(watches::after(run, WatchKind::Proof, self.state.now()));
         }
         let incident = run.incident.and_then(|id| watched.state.incidents.get(&id));
@@ -315,17 +323,15 @@ impl Engine {
             outcome,
             at: self.state.now(),
             approved: run.approval.is_some(),
-            destructive: self.is_destructive(run),
+            destructive: Self::is_destructive(run),
             // nobody's silence uses the limit up either; backoff spaces the questions
             denied: run.ask.is_some() && run.approval.is_none(),
         };
         Record::AttemptEnded(AttemptRecord { subject: subject.clone(), attempt })
     }
 
-    fn is_destructive(&self, run: &Run) -> bool {
-        let playbook = self.state.playbook_of(run.id);
-        let destroys = playbook.map_or(Destroys::Nothing, |playbook| playbook.destroys);
-        destroys == Destroys::Data && run.past_return.is_some()
+    fn is_destructive(run: &Run) -> bool {
+        run.plan.destroys == Destroys::Data && run.past_return.is_some()
     }
 
     /// What ends an attempt whose next rung will not come: none applies, or the incident ends.
@@ -374,7 +380,9 @@ impl Engine {
                 let record = Record::decode(&entry.kind, entry.ver, &entry.body);
                 let Ok(record) = record else { break }; // not ours: every append is refused by now
                 watched.positions.note(&record, entry.n);
-                watched.state.apply(&record, entry.at);
+                if let Err(illegal) = watched.state.apply(&record, entry.at) {
+                    tracing::error!(cluster = %name, n = entry.n, "a record changes nothing: {illegal}");
+                }
                 watched.next_n = entry.n + 1;
             }
         }

@@ -76,7 +76,10 @@ pub(super) async fn state(
                 source,
             })?;
             positions.note(&record, entry.n);
-            folded.apply(&record, entry.at);
+            if let Err(illegal) = folded.apply(&record, entry.at) {
+                // as refused now as when it was written: the run stays what it was
+                tracing::error!(stream = %stream, n = entry.n, "a record changes nothing: {illegal}");
+            }
         }
         let next_n = heads.iter().find(|head| head.stream == stream).map_or(0, |head| head.n);
         let name = inventory.name.clone();

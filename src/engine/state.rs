@@ -23,7 +23,6 @@ use crate::{
         inventory::Cluster,
         journal::{cluster::ClusterState, record::Record},
         rules::{playbook::model::Playbook, response::Response},
-        run::plan::Plan,
     },
     targets::{Target, Toolset},
 };
@@ -128,18 +127,6 @@ impl State {
     pub fn cluster_of_incident(&self, incident: IncidentId) -> Option<&Watched> {
         self.clusters.values().find(|cluster| cluster.state.incidents.contains_key(&incident))
     }
-
-    /// The playbook of a run.
-    pub fn playbook_of(&self, run: RunId) -> Option<Arc<Playbook>> {
-        stored_playbook(&self.settings, &self.cluster_of_run(run)?.state.runs.get(&run)?.plan)
-    }
-}
-
-/// The playbook of a plan: read again from the stored text, unless the loaded one has the same.
-pub(super) fn stored_playbook(settings: &Settings, plan: &Plan) -> Option<Arc<Playbook>> {
-    let loaded = settings.rules.playbooks.get(&plan.playbook);
-    let same = loaded.filter(|loaded| loaded.digest == plan.digest).cloned();
-    same.or_else(|| plan.playbook(&settings.catalogue).ok().map(Arc::new))
 }
 
 impl Watched {

@@ -8,7 +8,7 @@ use crate::domain::{
     base::{id::ClusterName, time::Time},
     journal::record::{Record, Watch, WatchKind, WatchReport},
     rules::{action::Call, expr::Value},
-    run::apply::Run,
+    run::state::Run,
 };
 
 /// When the proof is repeated.

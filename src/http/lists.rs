@@ -224,7 +224,7 @@ pub(super) async fn run(
     let Some(id) = RunId::parse(&id) else { return Err(missing) };
     let view = move |state: &Engine| {
         let watched = state.cluster_of_run(id)?;
-        Some(RunView::whole(state, watched.state.runs.get(&id)?))
+        Some(RunView::whole(watched.state.runs.get(&id)?))
     };
     door.look(view).await?.map(Json).ok_or(missing)
 }

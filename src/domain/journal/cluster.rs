@@ -16,7 +16,10 @@ use crate::domain::{
         Incident,
         ledger::{Ledger, Subject},
     },
-    run::apply::Run,
+    run::{
+        apply::{Illegal, apply},
+        state::Run,
+    },
 };
 
 /// The state of one cluster.
@@ -41,8 +44,9 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// Folds one record in. A record about something unknown changes nothing.
-    pub fn apply(&mut self, record: &Record, at: Time) {
+    /// Folds one record in. A record about something unknown changes nothing, and neither does one
+    /// that cannot follow on what is there: it is refused.
+    pub fn apply(&mut self, record: &Record, at: Time) -> Result<(), Illegal> {
         match record {
             Record::Incident(record) => {
                 if let Some(incident) = self.incidents.get_mut(&record.incident) {
@@ -59,7 +63,7 @@ impl ClusterState {
             }
             Record::Run(record) => {
                 if let Some(run) = self.runs.get_mut(&record.run) {
-                    run.apply(&record.event, at);
+                    apply(run, &record.event, at)?;
                 } else {
                     let started = Run::start(record.run, &record.event, at);
                     self.runs.extend(started.map(|run| (run.id, run)));
@@ -86,6 +90,22 @@ impl ClusterState {
             Record::WatchSet(watch) => self.watches.push(watch.clone()),
             Record::WatchReported(report) => self.reported(report),
         }
+        Ok(())
+    }
+
+    /// Whether these records may be written, one after the other. Nothing is changed.
+    pub fn accepts(&self, records: &[Record], at: Time) -> Result<(), Illegal> {
+        let mut runs: BTreeMap<RunId, Run> = BTreeMap::new();
+        for record in records {
+            let Record::Run(record) = record else { continue };
+            if let Some(run) = runs.get_mut(&record.run) {
+                apply(run, &record.event, at)?;
+            } else if let Some(mut run) = self.runs.get(&record.run).cloned() {
+                apply(&mut run, &record.event, at)?;
+                runs.insert(record.run, run);
+            }
+        }
+        Ok(())
     }
 
     /// A ledger that tells of nothing is not kept: subjects come from labels.

@@ -228,7 +228,7 @@ const INCIDENT_KINDS: [&str; 7] = [
 ];
 
 /// Every kind there is.
-pub const KINDS: [&str; 39] = [
+pub const KINDS: [&str; 44] = [
     "incident_opened",
     "incident_confirmed",
     "incident_contradicted",
@@ -239,19 +239,23 @@ pub const KINDS: [&str; 39] = [
     "run_started",
     "foreach_started",
     "foreach_stopped",
+    "call_started",
     "step_skipped",
     "step_started",
     "step_done",
     "step_failed",
     "step_disproved",
+    "step_doubted",
     "undo_started",
     "undo_done",
     "undo_skipped",
     "undo_failed",
+    "undo_doubted",
     "finalizer_started",
     "finalizer_done",
     "finalizer_skipped",
     "finalizer_failed",
+    "finalizer_doubted",
     "approval_asked",
     "approved",
     "denied",
@@ -259,6 +263,7 @@ pub const KINDS: [&str; 39] = [
     "run_parked",
     "run_resumed",
     "verified",
+    "verify_failed",
     "run_finished",
     "attempt_ended",
     "loss_recorded",

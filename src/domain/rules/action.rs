@@ -11,7 +11,8 @@ use super::expr::{Type, Value};
 use crate::domain::base::{id::RunId, time::Time};
 
 /// What an action does to the patient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Reads only.
     Read,
@@ -22,7 +23,8 @@ pub enum Class {
 }
 
 /// What a resumed run does with a call that was started and has no recorded result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnResume {
     /// Run it again: it cleans up after itself.
     Rerun,

@@ -20,12 +20,12 @@ use crate::{
         rules::{
             action::{Call, ErrorKind, Failure},
             expr::Value,
-            playbook::model::{Playbook, Show},
+            playbook::model::Show,
         },
         run::{
-            apply::{Run, StepRun},
-            event::{Ask, Outcome, RunEvent},
+            event::{Ask, LossShown, RunEvent},
             next::At,
+            state::{Run, StepRun},
         },
     },
     engine::{
@@ -43,13 +43,7 @@ const APPROVAL_TIMEOUT: Duration = Duration::from_mins(15);
 
 impl Runner {
     /// Asks a person, or in mode `auto` the guards.
-    pub(super) async fn approve(
-        &mut self,
-        run: &Run,
-        playbook: &Playbook,
-        at: &At<'_>,
-        _show: &[Show],
-    ) -> Turn {
+    pub(super) async fn approve(&mut self, run: &Run, at: &At<'_>, show: &[Show]) -> Turn {
         let Some(look) = self.look(run, Duration::ZERO).await else { return Err(Halt::Again) };
         let Some(basis) = self.basis(run, &look).await else { return Err(Halt::Again) };
         match Mode::from(run.mode) {
@@ -65,15 +59,16 @@ impl Runner {
             }
             Mode::Propose => {
                 let until = self.now().after(self.approval_timeout(run).await);
-                let ask = self.question(run, playbook, &look, &basis, until).await;
+                let ask = self.question(run, &look, &basis, until).await.showing(show);
                 tracing::warn!(run.id = %run.id, cluster = %self.context.cluster,
-                    loss.lower = ask.loss_lower, loss.upper = ?ask.loss_upper,
+                    loss.lower = ?ask.loss.map(|loss| loss.lower),
+                    loss.upper = ?ask.loss.and_then(|loss| loss.upper),
                     "approval waits until {until}: `quorate runs {0}` shows it, `quorate approve {0} \
                      --reason …` or `quorate deny {0} --reason …` answers it", run.id);
                 let event = RunEvent::ApprovalAsked { step: at.path.clone(), ask: Box::new(ask) };
                 self.record(run, vec![event]).await
             }
-            Mode::Auto => match self.guards(playbook, &basis, false).await {
+            Mode::Auto => match self.guards(run, &basis, false).await {
                 Ok(()) => {
                     let output = Value::map([("digest", Value::str(basis.digest))]);
                     self.done(run, at, output).await
@@ -93,44 +88,39 @@ impl Runner {
         timeout.await.flatten().unwrap_or(APPROVAL_TIMEOUT)
     }
 
-    async fn question(
-        &self,
-        run: &Run,
-        playbook: &Playbook,
-        look: &Look,
-        basis: &Basis,
-        until: Time,
-    ) -> Ask {
-        let (book, name) = (playbook.clone(), self.context.cluster.clone());
+    async fn question(&self, run: &Run, look: &Look, basis: &Basis, until: Time) -> Ask {
+        let name = self.context.cluster.clone();
         let (run, seen) = (run.clone(), look.clone());
         let commands = self.context.handle.read(move |state| {
             let watched = state.clusters.get(&name)?;
-            Some(super::commands::commands_left(&run, &book, watched, &seen, state.now()))
+            Some(super::commands::commands_left(&run, watched, &seen, state.now()))
         });
         Ask {
             digest: basis.digest.clone(),
             survivor: basis.chosen.as_ref().map(|chosen| chosen.member.as_str().into()),
-            loss_lower: basis.chosen.as_ref().map_or(0, |chosen| chosen.lower),
-            loss_upper: basis.loss_upper(),
+            show: Vec::new(),
+            loss: Some(LossShown {
+                lower: basis.chosen.as_ref().map_or(0, |chosen| chosen.lower),
+                upper: basis.loss_upper(),
+            }),
             evidence: evidence_lines(&look.judgement),
             commands: commands.await.flatten().unwrap_or_default(),
             until,
         }
     }
 
-    /// Waits for the answer; a question that lapses takes the run back.
-    pub(super) async fn await_answer(&mut self, run: &Run, until: Time) -> Turn {
+    /// Waits for the answer; a step whose question lapses has failed.
+    pub(super) async fn await_answer(&mut self, run: &Run, at: &At<'_>, until: Time) -> Turn {
         if !self.pause_until(until).await {
             return Ok(());
         }
         let failure = Failure::new(ErrorKind::Timeout, "nobody answered in time".to_owned());
-        let event = RunEvent::UnwindStarted { outcome: Outcome::Undone, failure, undo: true };
-        self.record(run, vec![event]).await
+        self.fail_unstarted(run, at, failure).await
     }
 
     /// Right before the point of no return: the digest must be the one that was approved, and the
     /// loss no more than was accepted; without an approval the guards are asked again.
-    pub(super) async fn recheck(&mut self, run: &Run, playbook: &Playbook) -> Result<(), Failure> {
+    pub(super) async fn recheck(&mut self, run: &Run) -> Result<(), Failure> {
         let refused = |text: String| Failure::new(ErrorKind::RefusedByGuard, text);
         let look = self.look(run, Duration::ZERO).await;
         let look = look.ok_or_else(|| refused("the patient could not be looked at".into()))?;
@@ -151,7 +141,7 @@ impl Runner {
                         "up to {upper} revisions could be lost, {most} were accepted"
                     )));
                 }
-                self.guards(playbook, &basis, true).await
+                self.guards(run, &basis, true).await
             }
             (None, Mode::Auto) => {
                 let before = approved_digest(run);
@@ -160,7 +150,7 @@ impl Runner {
                         "the survivor or the members changed since the guards passed".into(),
                     ));
                 }
-                self.guards(playbook, &basis, false).await
+                self.guards(run, &basis, false).await
             }
             (None, Mode::Propose) => Err(refused("nobody approved this run".into())),
         }
@@ -168,18 +158,13 @@ impl Runner {
 
     /// The guards that a run asks again, with what is known of the loss by now. What a person
     /// approved (loss, open loss, daily limit) is not asked again.
-    async fn guards(
-        &self,
-        playbook: &Playbook,
-        basis: &Basis,
-        approved: bool,
-    ) -> Result<(), Failure> {
-        let (name, playbook) = (self.context.cluster.clone(), playbook.clone());
+    async fn guards(&self, run: &Run, basis: &Basis, approved: bool) -> Result<(), Failure> {
+        let (name, destroys) = (self.context.cluster.clone(), run.plan.destroys);
         let (upper, look) = (basis.loss_upper(), basis.look.clone());
         let decision = self.context.handle.read(move |state| {
             let watched = state.clusters.get(&name)?;
             let mut what =
-                guards::destruction_of(state, watched, &playbook, Some(&look), state.now());
+                guards::destruction_of(state, watched, destroys, Some(&look), state.now());
             what.loss_upper = upper;
             what.loss_is_deferred = false;
             if watched.tools.is_none() {

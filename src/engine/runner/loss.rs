@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Halt, Runner, Turn, approve::Chosen, step::prefix};
+use super::{Halt, Runner, Turn, approve::Chosen};
 use crate::{
     domain::{
         base::id::{EtcdId, LossId},
@@ -13,12 +13,11 @@ use crate::{
         rules::{
             action::{ErrorKind, Failure},
             expr::{Template, Value},
-            playbook::model::Playbook,
         },
         run::{
-            apply::Run,
             event::{RunEvent, RunRecord},
             next::At,
+            state::Run,
         },
     },
     engine::variables::missing,
@@ -29,13 +28,12 @@ impl Runner {
     pub(super) async fn record_loss(
         &mut self,
         run: &Run,
-        playbook: &Playbook,
         at: &At<'_>,
         survivor: &Template,
         rebuilt: &Template,
     ) -> Turn {
-        let survivor = self.text(run, playbook, &prefix(at), &at.scope, survivor).await;
-        let rebuilt = self.text(run, playbook, &prefix(at), &at.scope, rebuilt).await;
+        let survivor = self.text(run, &at.scope(), survivor).await;
+        let rebuilt = self.text(run, &at.scope(), rebuilt).await;
         let (survivor, rebuilt) = match (survivor, rebuilt) {
             (Ok(survivor), Ok(rebuilt)) => (survivor, rebuilt),
             (Err(stop), _) | (_, Err(stop)) => {

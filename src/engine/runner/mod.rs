@@ -12,16 +12,13 @@ mod loss;
 mod readings;
 mod step;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{approve::evidence_lines, commands::commands};
-use super::{
-    Settings, clock::Clock, event::AppendError, handle::Handle, intake::chain,
-    state::stored_playbook,
-};
+use super::{Settings, clock::Clock, event::AppendError, handle::Handle, intake::chain};
 use crate::{
     domain::{
         base::{
@@ -30,14 +27,12 @@ use crate::{
         },
         inventory::Cluster,
         journal::record::Record,
-        rules::{
-            action::{ErrorKind, Failure},
-            playbook::model::Playbook,
-        },
+        rules::action::{ErrorKind, Failure},
         run::{
-            apply::{Run, Stage},
             event::{Outcome, RunEvent, RunRecord},
-            next::{self, Next, VERIFY_TIMEOUT},
+            next::{self, Parking, Todo, VERIFY_TIMEOUT},
+            path::Path,
+            state::Run,
         },
     },
     targets::Target,
@@ -84,7 +79,7 @@ impl From<AppendError> for Halt {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Stale => Self::Again,
-            AppendError::Store(_) | AppendError::Stopped => {
+            AppendError::Refused(_) | AppendError::Store(_) | AppendError::Stopped => {
                 tracing::error!(error = %chain(&error), "the run stops at its last journalled record");
                 Self::Stop
             }
@@ -98,38 +93,20 @@ type Turn = Result<(), Halt>;
 /// How long a stopped run waits before it looks at a journal that did not take a record.
 const JOURNAL_RETRY: Duration = Duration::from_secs(5);
 
-/// Works on a run until it rests.
+/// Works on a run until it rests. It does one thing after the other, the first of what can be done.
 pub async fn drive(context: Context) {
-    let mut runner = Runner { context, checked_until: None, readings: readings::Cache::default() };
-    let mut stored: Option<Arc<Playbook>> = None; // the plan of a run never changes
+    let checked = BTreeSet::new();
+    let mut runner = Runner { context, checked, readings: readings::Cache::default() };
     while !runner.context.cancel.is_cancelled() {
         let Some(run) = runner.load().await else { return };
-        if stored.is_none() {
-            stored = stored_playbook(&runner.context.settings, &run.plan);
-        }
-        let Some(playbook) = &stored else {
-            let why = "the stored plan cannot be read by this version of quorate: start the version \
-                       that wrote it, or abandon the run";
-            if runner
-                .record(&run, vec![RunEvent::RunParked { why: why.into(), armed: Vec::new() }])
-                .await
-                .is_err()
-            {
-                return;
-            }
-            continue;
-        };
-        let checked = runner.checked_until.take();
-        let what = next::next(&run, playbook, checked.as_deref());
-        if matches!(what, Next::Rest) {
-            return;
-        }
+        let checked = std::mem::take(&mut runner.checked);
+        let Some(what) = next::next(&run, &checked).into_iter().next() else { return };
         // who waits for a person works on nothing
         let _permit = match &what {
-            Next::Await(..) => None,
+            Todo::Await(..) => None,
             _ => runner.context.running.clone().acquire_owned().await.ok(),
         };
-        match runner.turn(&run, playbook, what).await {
+        match runner.turn(&run, what).await {
             Ok(()) | Err(Halt::Again) => {}
             Err(Halt::Stop) => {
                 // the journal may take records again later; until then nothing is done
@@ -144,7 +121,7 @@ pub async fn drive(context: Context) {
 
 struct Runner {
     context: Context,
-    checked_until: Option<String>,
+    checked: BTreeSet<Path>,
     readings: readings::Cache,
 }
 
@@ -180,37 +157,42 @@ impl Runner {
     }
 
     /// One turn. Boxed parts keep the future small: a run lives for hours.
-    async fn turn(&mut self, run: &Run, playbook: &Playbook, what: Next<'_>) -> Turn {
+    async fn turn(&mut self, run: &Run, what: Todo<'_>) -> Turn {
         match what {
-            Next::Rest => Ok(()),
-            Next::Start(at) => {
-                if let Some(failure) = self.out_of_time(run, playbook) {
+            Todo::Begin(at) => {
+                if let Some(failure) = self.out_of_time(run) {
                     return self.fail_unstarted(run, &at, failure).await;
                 }
-                Box::pin(self.start(run, playbook, at)).await
+                Box::pin(self.start(run, at)).await
             }
-            Next::Retry(at, not_before) => {
+            Todo::Retry(at, not_before) => {
                 if self.pause_until(not_before).await {
-                    Box::pin(self.start(run, playbook, at)).await?;
+                    Box::pin(self.start(run, at)).await?;
                 }
                 Ok(())
             }
-            Next::Resolve(at) => Box::pin(self.resolve(run, playbook, at)).await,
-            Next::Expand(at) => Box::pin(self.expand(run, playbook, at)).await,
-            Next::Until(at, until, item) => {
-                Box::pin(self.until(run, playbook, at, until, item)).await
+            Todo::Resolve(at) => Box::pin(self.resolve(run, at)).await,
+            Todo::Expand(at) => Box::pin(self.expand(run, at)).await,
+            Todo::Until(at, until, item) => Box::pin(self.until(run, at, until, item)).await,
+            Todo::Await(at, until) => self.await_answer(run, &at, until).await,
+            Todo::Entry(key, at, entry) => Box::pin(self.entry(run, key, at, entry, false)).await,
+            Todo::RetryEntry(key, at, entry, not_before) => {
+                if self.pause_until(not_before).await {
+                    Box::pin(self.entry(run, key, at, entry, false)).await?;
+                }
+                Ok(())
             }
-            Next::Await(_, until) => self.await_answer(run, until).await,
-            Next::Entry(key, at, entry) => {
-                Box::pin(self.entry(run, playbook, key, at, entry, false)).await
+            Todo::ResolveEntry(key, at, entry) => {
+                Box::pin(self.entry(run, key, at, entry, true)).await
             }
-            Next::ResolveEntry(key, at, entry) => {
-                Box::pin(self.entry(run, playbook, key, at, entry, true)).await
+            Todo::Unwind(outcome, failure) => self.unwind(run, outcome, failure).await,
+            Todo::Park(Parking { why, armed }) => {
+                tracing::error!(run.id = %run.id, cluster = %self.context.cluster,
+                    armed = armed.join("; "), "run parked: {why}");
+                self.record(run, vec![RunEvent::RunParked { why, armed }]).await
             }
-            Next::Unwind(outcome, failure) => self.unwind(run, outcome, failure).await,
-            Next::Park(failure) => self.park(run, playbook, &failure.message).await,
-            Next::Verify(verify) => Box::pin(self.verify(run, playbook, verify)).await,
-            Next::Finish(outcome, failure) => {
+            Todo::Verify(verify) => Box::pin(self.verify(run, verify)).await,
+            Todo::Finish(outcome, failure) => {
                 tracing::info!(run.id = %run.id, cluster = %self.context.cluster,
                     outcome = outcome.label(), "run ended{}",
                     failure.as_ref().map_or(String::new(), |f| format!(": {}", f.message)));
@@ -220,9 +202,9 @@ impl Runner {
     }
 
     /// The run's own limit; after the point of no return it only ends what has not begun.
-    fn out_of_time(&self, run: &Run, playbook: &Playbook) -> Option<Failure> {
+    fn out_of_time(&self, run: &Run) -> Option<Failure> {
         let worked = run.worked(self.now());
-        let limit = playbook.timeout;
+        let limit = run.plan.timeout;
         (worked > limit).then(|| {
             let limit = crate::domain::base::time::format_duration(limit);
             Failure::new(ErrorKind::Timeout, format!("the run worked for longer than {limit}"))
@@ -253,42 +235,11 @@ impl Runner {
         self.record(run, vec![RunEvent::UnwindStarted { outcome, failure, undo: true }]).await
     }
 
-    /// Stops for a person, and says what was done, what is uncertain, and what is armed.
-    async fn park(&mut self, run: &Run, playbook: &Playbook, why: &str) -> Turn {
-        let armed = next::armed(run, playbook);
-        // what failed on the way, and was gone past, is often the reason
-        let earlier = run.steps.iter().filter_map(|(path, row)| match &row.stage {
-            Stage::Failed { failure, .. } if !why.contains(path.as_str()) => {
-                Some(format!(". Before that, step {path}: {}", failure.message))
-            }
-            Stage::Failed { .. }
-            | Stage::Started
-            | Stage::Done { .. }
-            | Stage::Skipped
-            | Stage::Disproved => None,
-        });
-        let why = format!("{}{}", why.trim_end_matches('.'), earlier.collect::<String>());
-        let help = format!(
-            "{why}. Look at it, then `quorate resume {0} --reason …` to try again, or \
-             `quorate abandon {0} --reason …` to give it up{1}.",
-            run.id,
-            if run.past_return.is_none() { " and have what it did taken back" } else { "" }
-        );
-        tracing::error!(run.id = %run.id, cluster = %self.context.cluster, armed = armed.join("; "),
-            "run parked: {help}");
-        self.record(run, vec![RunEvent::RunParked { why: help, armed }]).await
-    }
-
-    async fn verify(
-        &mut self,
-        run: &Run,
-        playbook: &Playbook,
-        verify: &crate::domain::rules::expr::Expr,
-    ) -> Turn {
+    async fn verify(&mut self, run: &Run, verify: &crate::domain::rules::expr::Expr) -> Turn {
         let until = self.now().after(VERIFY_TIMEOUT);
         let mut missing = String::new();
         while self.now() < until {
-            match self.truth(run, playbook, "", &Vec::new(), verify, Duration::ZERO).await {
+            match self.truth(run, &Path::root(), verify, Duration::ZERO).await {
                 Ok(true) => return self.record(run, vec![RunEvent::Verified]).await,
                 Ok(false) => "it is false".clone_into(&mut missing),
                 Err(stop) => missing = super::variables::missing(&stop),
@@ -299,9 +250,7 @@ impl Runner {
         }
         let why =
             format!("`verify` did not come true within 60 s ({missing}): {}", verify.source());
-        if run.past_return.is_some() {
-            return self.park(run, playbook, &why).await;
-        }
-        self.unwind(run, Outcome::Undone, Failure::new(ErrorKind::Timeout, why)).await
+        let failure = Failure::new(ErrorKind::Timeout, why);
+        self.record(run, vec![RunEvent::VerifyFailed { failure }]).await
     }
 }

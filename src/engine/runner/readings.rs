@@ -10,9 +10,9 @@ use crate::{
         rules::{
             bindings::{self, Bindings},
             expr::{EvalError, Expr, Template, Value},
-            playbook::model::{Arg, Playbook},
+            playbook::model::Arg,
         },
-        run::{apply::Run, next::Scope, values},
+        run::{path::Path, state::Run, values},
     },
     engine::{looks, state::Look, variables},
     targets::Depth,
@@ -68,13 +68,11 @@ impl Runner {
     pub(super) async fn roots(
         &mut self,
         run: &Run,
-        playbook: &Playbook,
-        prefix: &str,
-        scope: &Scope,
+        scope: &Path,
         source: &str,
         age_max: Duration,
     ) -> Bindings {
-        let mut values = values::names(run, playbook, prefix, scope);
+        let mut values = values::names(run, scope);
         values.insert("cluster".into(), bindings::cluster_value(&self.context.inventory));
         if (source.contains("etcd.") || source.contains("hosts["))
             && let Some(look) = self.look(run, age_max).await
@@ -88,14 +86,12 @@ impl Runner {
     pub(super) async fn truth(
         &mut self,
         run: &Run,
-        playbook: &Playbook,
-        prefix: &str,
-        scope: &Scope,
+        scope: &Path,
         condition: &Expr,
         age_max: Duration,
     ) -> Result<bool, EvalError> {
         let source = condition.source().to_owned();
-        let roots = self.roots(run, playbook, prefix, scope, &source, age_max).await;
+        let roots = self.roots(run, scope, &source, age_max).await;
         condition.truth(&roots)
     }
 
@@ -103,14 +99,12 @@ impl Runner {
     pub(super) async fn fill(
         &mut self,
         run: &Run,
-        playbook: &Playbook,
-        prefix: &str,
-        scope: &Scope,
+        scope: &Path,
         args: &BTreeMap<String, Arg>,
         extra: &[(&str, Value)],
     ) -> Result<BTreeMap<String, Value>, EvalError> {
         let source: String = args.values().map(sources).collect();
-        let mut roots = self.roots(run, playbook, prefix, scope, &source, AGE_MAX).await;
+        let mut roots = self.roots(run, scope, &source, AGE_MAX).await;
         roots.values.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         args.iter().map(|(name, arg)| Ok((name.clone(), arg.fill(&roots)?))).collect()
     }
@@ -119,13 +113,11 @@ impl Runner {
     pub(super) async fn text(
         &mut self,
         run: &Run,
-        playbook: &Playbook,
-        prefix: &str,
-        scope: &Scope,
+        scope: &Path,
         template: &Template,
     ) -> Result<Value, EvalError> {
         let source = template.source().to_owned();
-        let roots = self.roots(run, playbook, prefix, scope, &source, AGE_MAX).await;
+        let roots = self.roots(run, scope, &source, AGE_MAX).await;
         template.fill(&roots)
     }
 }

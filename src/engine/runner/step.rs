@@ -1,6 +1,6 @@
 //! Steps: `when`, arguments, guards at the point of no return, effect, result.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value as Json;
 use tokio::time::Instant;
@@ -11,18 +11,18 @@ use crate::{
         base::id::{EtcdId, MemberName},
         etcd::evidence::MemberEvidence,
         rules::{
-            action::{ActionSpec, Call, Done, ErrorKind, Failure, OnResume, Probed},
+            action::{Call, Done, ErrorKind, Failure, OnResume, Probed},
             expr::{Expr, Template, Value},
             playbook::{
                 arguments,
-                model::{ActionCall, Playbook, StepKind},
+                model::{ActionCall, StepKind},
             },
         },
         run::{
-            apply::{Run, StepRun},
             event::RunEvent,
             next::At,
             plan::Plan,
+            state::{Run, StepRun},
         },
     },
     engine::variables::missing,
@@ -33,42 +33,35 @@ pub(super) const EXPECT_POLL: Duration = Duration::from_millis(500);
 
 impl Runner {
     /// Begins (or tries again) a step.
-    pub(super) async fn start(&mut self, run: &Run, playbook: &Playbook, at: At<'_>) -> Turn {
+    pub(super) async fn start(&mut self, run: &Run, at: At<'_>) -> Turn {
         let first = run.steps.get(&at.path).is_none_or(|row| row.attempts == 0);
-        if first && !self.is_wanted(run, playbook, &at).await? {
+        if first && !self.is_wanted(run, &at).await? {
             return Ok(());
         }
         match &at.step.kind {
-            StepKind::Action(call) => self.act(run, playbook, &at, call).await,
+            StepKind::Action(call) => self.act(run, &at, call).await,
             StepKind::Wait { until, hold, timeout, poll } => {
-                self.wait(run, playbook, &at, until, [*hold, *timeout, *poll]).await
+                self.wait(run, &at, until, [*hold, *timeout, *poll]).await
             }
-            StepKind::Expect { that, message } => {
-                self.expect(run, playbook, &at, that, message).await
-            }
+            StepKind::Expect { that, message } => self.expect(run, &at, that, message).await,
             StepKind::RecordLoss { survivor, rebuilt } => {
-                self.record_loss(run, playbook, &at, survivor, rebuilt).await
+                self.record_loss(run, &at, survivor, rebuilt).await
             }
             StepKind::RecordNote(text) => {
-                let note = self.text(run, playbook, &prefix(&at), &at.scope, text).await;
+                let note = self.text(run, &at.scope(), text).await;
                 let note = note.unwrap_or_else(|stop| Value::str(missing(&stop)));
                 tracing::warn!(run.id = %run.id, step = %at.path, "{}", note.as_str().unwrap_or_default());
                 self.done(run, &at, Value::map([("note", note)])).await
             }
-            StepKind::Approve(show) => self.approve(run, playbook, &at, show).await,
-            StepKind::Foreach { .. } => Ok(()), // expanded, never started
+            StepKind::Approve(show) => self.approve(run, &at, show).await,
+            StepKind::Foreach { .. } | StepKind::Call { .. } => Ok(()), // expanded, never started
         }
     }
 
     /// Evaluates `when`; `false`: journalled as skipped, or failed where it is unknown.
-    async fn is_wanted(
-        &mut self,
-        run: &Run,
-        playbook: &Playbook,
-        at: &At<'_>,
-    ) -> Result<bool, Halt> {
+    async fn is_wanted(&mut self, run: &Run, at: &At<'_>) -> Result<bool, Halt> {
         let Some(when) = &at.step.when else { return Ok(true) };
-        match self.truth(run, playbook, &prefix(at), &at.scope, when, AGE_MAX).await {
+        match self.truth(run, &at.scope(), when, AGE_MAX).await {
             Ok(true) => Ok(true),
             Ok(false) => {
                 self.record(run, vec![RunEvent::StepSkipped { step: at.path.clone() }]).await?;
@@ -105,15 +98,9 @@ impl Runner {
         self.record(run, vec![event]).await
     }
 
-    async fn act(
-        &mut self,
-        run: &Run,
-        playbook: &Playbook,
-        at: &At<'_>,
-        call: &ActionCall,
-    ) -> Turn {
-        let spec = self.spec(call.action);
-        let filled = self.fill(run, playbook, &prefix(at), &at.scope, &call.args, &[]).await;
+    async fn act(&mut self, run: &Run, at: &At<'_>, call: &ActionCall) -> Turn {
+        let action = call;
+        let filled = self.fill(run, &at.scope(), &call.args, &[]).await;
         let args = match filled {
             Ok(args) => args,
             Err(stop) => {
@@ -123,20 +110,21 @@ impl Runner {
                     .await;
             }
         };
-        if let Err(wrong) = arguments::check_call(&spec, &args, &run.plan) {
+        if let Err(wrong) = arguments::check_call(&action.action, &action.traits, &args, &run.plan)
+        {
             return self.fail_unstarted(run, at, Failure::new(ErrorKind::Invalid, wrong)).await;
         }
         // a further try of what was started already is beyond asking: it only goes forward
         if at.step.irreversible
             && run.past_return.as_ref() != Some(&at.path)
-            && let Err(failure) = self.recheck(run, playbook).await
+            && let Err(failure) = self.recheck(run).await
         {
             return self.fail_unstarted(run, at, failure).await;
         }
         let row = run.steps.get(&at.path);
-        let mut call = self.call(&spec, args, row);
+        let mut call = self.call(&action.action, args, row);
         self.inject(&mut call).await;
-        self.perform(run, at, &spec, &call, row).await
+        self.perform(run, at, action, &call, row).await
     }
 
     /// Append, act, append.
@@ -144,19 +132,18 @@ impl Runner {
         &mut self,
         run: &Run,
         at: &At<'_>,
-        spec: &ActionSpec,
+        action: &ActionCall,
         call: &Call,
         row: Option<&StepRun>,
     ) -> Turn {
         let attempt = row.map_or(0, |row| row.attempts) + 1;
         let patient = self.context.patient.clone();
-        let known =
-            row.filter(|row| row.attempts > 0).and_then(|row| Value::from_json(&row.before));
+        let known = row.filter(|row| row.started).and_then(|row| Value::from_json(&row.before));
         let before = match known {
             Some(before) => before, // a later try sees its own traces: the first reading counts
             None => match self.within(at.step.timeout, patient.before(call)).await {
                 Ok(before) => before,
-                Err(failure) => return self.failed_try(run, at, failure, attempt, true).await,
+                Err(failure) => return self.failed_try(run, at, failure).await,
             },
         };
         let started = RunEvent::StepStarted {
@@ -164,40 +151,37 @@ impl Runner {
             attempt,
             args: Value::map(call.args.iter().map(|(n, v)| (n.as_str(), v.clone()))).to_json(),
             before: before.to_json(),
-            held: if spec.holds { self.held_by(run, call).await } else { None },
+            held: if action.traits.holds { self.held_by(run, call).await } else { None },
             irreversible: at.step.irreversible,
         };
         self.record(run, vec![started]).await?;
-        tracing::info!(run.id = %run.id, step = %at.path, action = spec.name, attempt, "step started");
+        tracing::info!(run.id = %run.id, step = %at.path, action = call.action, attempt, "step started");
         let clock = Instant::now();
         let result = self.within(at.step.timeout, patient.act(call, &before)).await;
         self.readings.forget();
         match result {
             Ok(done) => {
-                self.context.metrics.step(spec.name, "done", clock.elapsed());
+                self.count(&call.action, "done", clock.elapsed());
                 tracing::info!(run.id = %run.id, step = %at.path, changed = done.changed, "step done");
-                self.report(vec![step_done(at, spec, call, &done)]).await
+                self.report(vec![step_done(at, action, call, &done)]).await
             }
             Err(failure) => {
-                self.context.metrics.step(spec.name, "failed", clock.elapsed());
-                self.failed_try(run, at, failure, attempt, false).await
+                self.count(&call.action, "failed", clock.elapsed());
+                self.failed_try(run, at, failure).await
             }
         }
     }
 
+    /// Counts a step under its action's name; a stored plan may name one that is gone by now.
+    fn count(&self, action: &str, outcome: &'static str, took: Duration) {
+        let known = self.context.settings.catalogue.get_key_value(action);
+        self.context.metrics.step(known.map_or("other", |(name, _)| name), outcome, took);
+    }
+
     /// Journals a failed try; `last` where no other try may follow.
-    async fn failed_try(
-        &mut self,
-        run: &Run,
-        at: &At<'_>,
-        failure: Failure,
-        attempt: u32,
-        unstarted: bool,
-    ) -> Turn {
-        let retry = &at.step.retry;
-        let again = retry.on.is_empty() || retry.on.contains(&failure.kind);
-        let forgiven = run.steps.get(&at.path).map_or(0, |row| row.forgiven);
-        let last = unstarted || !again || attempt - forgiven >= retry.attempts;
+    async fn failed_try(&mut self, run: &Run, at: &At<'_>, failure: Failure) -> Turn {
+        let tries = run.steps.get(&at.path).map_or(1, StepRun::next_try);
+        let last = at.step.retry.is_last(tries, &failure);
         if last {
             tracing::warn!(run.id = %run.id, step = %at.path, kind = failure.kind.label(),
                 "step failed: {}", failure.message);
@@ -206,16 +190,13 @@ impl Runner {
     }
 
     /// A step that was started and has no result: ask reality, never repeat blindly.
-    pub(super) async fn resolve(&mut self, run: &Run, playbook: &Playbook, at: At<'_>) -> Turn {
-        let StepKind::Action(action) = &at.step.kind else {
-            return self.record(run, vec![RunEvent::StepDisproved { step: at.path.clone() }]).await;
-        };
+    pub(super) async fn resolve(&mut self, run: &Run, at: At<'_>) -> Turn {
+        let StepKind::Action(action) = &at.step.kind else { return Ok(()) };
         let Some(row) = run.steps.get(&at.path) else { return Ok(()) };
-        let spec = self.spec(action.action);
-        let call = self.call(&spec, args_of(&row.args), Some(row));
+        let call = self.call(&action.action, args_of(&row.args), Some(row));
         let before = Value::from_json(&row.before).unwrap_or(Value::Null);
         let patient = self.context.patient.clone();
-        let probed = match spec.on_resume {
+        let probed = match action.traits.on_resume {
             OnResume::Rerun => return self.again(run, &at).await,
             OnResume::Park => Probed::Unknown("this action is never repeated by itself".into()),
             OnResume::Probe => {
@@ -225,27 +206,20 @@ impl Runner {
             }
         };
         self.readings.forget();
+        let step = at.path.clone();
         match probed {
             Probed::Done(done) => {
-                tracing::info!(run.id = %run.id, step = %at.path, "step was in doubt; it had taken effect");
-                self.report(vec![step_done(&at, &spec, &call, &done)]).await
+                tracing::info!(run.id = %run.id, step = %step, "step was in doubt; it had taken effect");
+                self.report(vec![step_done(&at, action, &call, &done)]).await
             }
             Probed::NotDone => {
-                tracing::info!(run.id = %run.id, step = %at.path, "step was in doubt; it had not taken effect");
-                self.record(run, vec![RunEvent::StepDisproved { step: at.path.clone() }]).await
-            }
-            Probed::Unknown(why) if run.unwind.is_some() => {
-                // on the way back what cannot be disproved is taken back
-                let failure = Failure::new(ErrorKind::Other, why);
-                let event = RunEvent::StepFailed { step: at.path.clone(), failure, last: true };
-                self.record(run, vec![event]).await
+                tracing::info!(run.id = %run.id, step = %step, "step was in doubt; it had not taken effect");
+                let finding = format!("{} found that it had not taken effect", call.action);
+                self.record(run, vec![RunEvent::StepDisproved { step, finding }]).await
             }
             Probed::Unknown(why) => {
-                let why = format!(
-                    "step {} was started and nobody knows whether it took effect: {why}",
-                    at.path
-                );
-                self.park(run, playbook, &why).await
+                tracing::warn!(run.id = %run.id, step = %step, "step is in doubt: {why}");
+                self.record(run, vec![RunEvent::StepDoubted { step, why }]).await
             }
         }
     }
@@ -259,46 +233,76 @@ impl Runner {
         self.record(run, vec![event]).await
     }
 
-    pub(super) async fn expand(&mut self, run: &Run, playbook: &Playbook, at: At<'_>) -> Turn {
-        let StepKind::Foreach { items, .. } = &at.step.kind else { return Ok(()) };
-        if !self.is_wanted(run, playbook, &at).await? {
+    /// Fixes the items of a loop, or what a called playbook is given.
+    pub(super) async fn expand(&mut self, run: &Run, at: At<'_>) -> Turn {
+        if !self.is_wanted(run, &at).await? {
             return Ok(());
         }
-        let source = items.source().to_owned();
-        let roots = self.roots(run, playbook, &prefix(&at), &at.scope, &source, AGE_MAX).await;
-        match items.eval(&roots) {
-            Ok(value) => {
-                let names = value.as_list().into_iter().flatten().filter_map(Value::as_str);
-                let items = in_order(names.map(str::to_owned).collect(), &run.plan);
-                self.record(run, vec![RunEvent::ForeachStarted { step: at.path, items }]).await
+        let step = at.path.clone();
+        let event = match &at.step.kind {
+            StepKind::Foreach { items, .. } => {
+                let items = self.items(run, &at, items).await;
+                items.map(|items| RunEvent::ForeachStarted { step, items })
             }
-            Err(stop) => {
-                let message = format!("`in` cannot be told: {} is not known", missing(&stop));
+            StepKind::Call { playbook, with, params, .. } => {
+                match self.fill(run, &at.scope(), with, &[]).await {
+                    Ok(given) => {
+                        let accepted = run.plan.accept(playbook, params, given);
+                        let accepted = accepted.map_err(|wrong| wrong.join("; "));
+                        accepted.map(|params| RunEvent::CallStarted { step, params })
+                    }
+                    Err(unknown) => {
+                        Err(format!("`with` cannot be told: {} is not known", missing(&unknown)))
+                    }
+                }
+            }
+            StepKind::Action(_)
+            | StepKind::Wait { .. }
+            | StepKind::Expect { .. }
+            | StepKind::RecordLoss { .. }
+            | StepKind::RecordNote(_)
+            | StepKind::Approve(_) => return Ok(()),
+        };
+        match event {
+            Ok(event) => self.record(run, vec![event]).await,
+            Err(message) => {
                 self.fail_unstarted(run, &at, Failure::new(ErrorKind::Invalid, message)).await
             }
         }
     }
 
+    async fn items(
+        &mut self,
+        run: &Run,
+        at: &At<'_>,
+        items: &Expr,
+    ) -> Result<Vec<Arc<str>>, String> {
+        let roots = self.roots(run, &at.scope(), items.source(), AGE_MAX).await;
+        let value = items
+            .eval(&roots)
+            .map_err(|stop| format!("`in` cannot be told: {} is not known", missing(&stop)))?;
+        let names = value.as_list().into_iter().flatten().filter_map(Value::as_str);
+        Ok(in_order(names.map(Arc::from).collect(), &run.plan))
+    }
+
     pub(super) async fn until(
         &mut self,
         run: &Run,
-        playbook: &Playbook,
         at: At<'_>,
         until: &Expr,
-        item: String,
+        item: Arc<str>,
     ) -> Turn {
-        if self.truth(run, playbook, &prefix(&at), &at.scope, until, AGE_MAX).await == Ok(true) {
+        if self.truth(run, &at.scope(), until, AGE_MAX).await == Ok(true) {
             let event = RunEvent::ForeachStopped { step: at.path, item };
             return self.record(run, vec![event]).await;
         }
-        self.checked_until = Some(format!("{}[{item}].", at.path));
+        self.checked.insert(at.path.iteration(item));
         Ok(())
     }
 
     async fn wait(
         &mut self,
         run: &Run,
-        playbook: &Playbook,
         at: &At<'_>,
         until: &Expr,
         [hold, timeout, poll]: [Duration; 3],
@@ -307,7 +311,7 @@ impl Runner {
         let mut since: Option<Instant> = None;
         let mut missed = String::new();
         loop {
-            match self.truth(run, playbook, &prefix(at), &at.scope, until, Duration::ZERO).await {
+            match self.truth(run, &at.scope(), until, Duration::ZERO).await {
                 Ok(true) => {
                     let since = *since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= hold {
@@ -329,23 +333,13 @@ impl Runner {
         }
     }
 
-    async fn expect(
-        &mut self,
-        run: &Run,
-        playbook: &Playbook,
-        at: &At<'_>,
-        that: &Expr,
-        message: &Template,
-    ) -> Turn {
+    async fn expect(&mut self, run: &Run, at: &At<'_>, that: &Expr, message: &Template) -> Turn {
         let began = Instant::now();
         loop {
-            let missed = match self
-                .truth(run, playbook, &prefix(at), &at.scope, that, Duration::ZERO)
-                .await
-            {
+            let missed = match self.truth(run, &at.scope(), that, Duration::ZERO).await {
                 Ok(true) => return self.done(run, at, Value::map([] as [(&str, Value); 0])).await,
                 Ok(false) => {
-                    let text = self.text(run, playbook, &prefix(at), &at.scope, message).await;
+                    let text = self.text(run, &at.scope(), message).await;
                     let text = text.ok().and_then(|text| text.as_str().map(str::to_owned));
                     let text = text.unwrap_or_else(|| format!("does not hold: {}", that.source()));
                     return self
@@ -382,20 +376,15 @@ impl Runner {
         Some((member, Box::new(readings)))
     }
 
-    pub(super) fn spec(&self, action: &str) -> ActionSpec {
-        let found = self.context.settings.catalogue.get(action);
-        found.expect("the playbook was checked against this catalogue").clone()
-    }
-
     pub(super) fn call(
         &self,
-        spec: &ActionSpec,
+        action: &str,
         args: BTreeMap<String, Value>,
         row: Option<&StepRun>,
     ) -> Call {
         let started_at =
-            row.filter(|row| row.attempts > 0).map_or_else(|| self.now(), |row| row.started_at);
-        Call { action: spec.name.to_owned(), args, run: self.context.run, started_at }
+            row.filter(|row| row.started).map_or_else(|| self.now(), |row| row.started_at);
+        Call { action: action.to_owned(), args, run: self.context.run, started_at }
     }
 
     /// An effect under its time limit. What is cut off may still have taken effect: the kind says so.
@@ -413,11 +402,6 @@ impl Runner {
     }
 }
 
-/// The prefix of a step's siblings.
-pub(super) fn prefix(at: &At<'_>) -> String {
-    at.path.strip_suffix(at.step.name.as_str()).unwrap_or("").to_owned()
-}
-
 /// Arguments as they were journalled.
 pub(super) fn args_of(args: &Json) -> BTreeMap<String, Value> {
     let value = Value::from_json(args);
@@ -425,30 +409,30 @@ pub(super) fn args_of(args: &Json) -> BTreeMap<String, Value> {
     fields.map(|(name, value)| (name.to_string(), value.clone())).collect()
 }
 
-fn step_done(at: &At<'_>, spec: &ActionSpec, call: &Call, done: &Done) -> RunEvent {
+fn step_done(at: &At<'_>, action: &ActionCall, call: &Call, done: &Done) -> RunEvent {
     RunEvent::StepDone {
         step: at.path.clone(),
         output: done.output.to_json(),
         changed: done.changed,
-        released: released(spec, call),
+        released: released(action, call),
         built: done
             .output
             .get("cluster_id")
-            .filter(|_| spec.builds)
+            .filter(|_| action.traits.builds)
             .and_then(|id| EtcdId::parse(id.as_str()?)),
     }
 }
 
 /// The member whose hold a successful call ends.
-pub(super) fn released(spec: &ActionSpec, call: &Call) -> Option<MemberName> {
-    call.text("member").filter(|_| spec.releases).map(MemberName::from)
+pub(super) fn released(action: &ActionCall, call: &Call) -> Option<MemberName> {
+    call.text("member").filter(|_| action.traits.releases).map(MemberName::from)
 }
 
 /// Items in the order of the inventory, names it does not know sorted behind; each once.
-fn in_order(mut items: Vec<String>, plan: &Plan) -> Vec<String> {
+fn in_order(mut items: Vec<Arc<str>>, plan: &Plan) -> Vec<Arc<str>> {
     items.sort();
     items.dedup();
-    let place = |item: &String| plan.members.iter().position(|name| name.as_str() == item);
+    let place = |item: &Arc<str>| plan.members.iter().position(|name| name.as_str() == &**item);
     items.sort_by_key(|item| place(item).unwrap_or(usize::MAX));
     items
 }

@@ -22,7 +22,7 @@ use crate::{
         inventory::{Backups, Cluster, Endpoint, Etcd, Host, Member, Mode, Service, Tools},
         journal::{cluster::ClusterState, record::Attribution},
         rules::{self, Rules, playbook::model::Playbook},
-        run::{apply::Run, plan::Plan},
+        run::{plan::Plan, state::Run},
     },
     engine::{
         Engine, Handle, Settings,
@@ -168,9 +168,9 @@ pub(super) struct Bed {
     pub(super) handle: Handle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Arc<Gate>,
-    setup: Setup,
+    pub(super) setup: Setup,
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    pub(super) task: JoinHandle<()>,
     epoch: Time,
     began: tokio::time::Instant,
 }
@@ -186,7 +186,13 @@ impl Bed {
         Self::on(patient, memory(), setup, Time(1_800_000_000_000)).await
     }
 
-    async fn on(patient: FakeTarget, store: Arc<MemoryStore>, setup: Setup, epoch: Time) -> Self {
+    /// Starts an engine on a store that has something in it already.
+    pub(super) async fn on(
+        patient: FakeTarget,
+        store: Arc<MemoryStore>,
+        setup: Setup,
+        epoch: Time,
+    ) -> Self {
         static SHIPPED: OnceLock<Rules> = OnceLock::new();
         let loaded = match &setup.rules {
             None => SHIPPED.get_or_init(|| load(&shipped())).clone(),

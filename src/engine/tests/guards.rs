@@ -169,7 +169,8 @@ async fn the_proof_is_repeated_after_ten_minutes() {
         bed.known(|state| state.watches.iter().map(|w| w.kind).collect::<Vec<_>>()).await
     };
     assert_eq!(watches(&bed).await, [WatchKind::Zombies, WatchKind::Proof]);
-    let rebuilt = bed.runs().await[0].steps["restore"].output().unwrap()["cluster_id"].clone();
+    let rebuilt =
+        bed.runs().await[0].step("restore").unwrap().output().unwrap()["cluster_id"].clone();
     let ids = bed.known(|state| state.watches.iter().map(|w| w.cluster_id).collect::<Vec<_>>());
     let ids = ids.await;
     assert!(ids.iter().all(|id| rebuilt == id.to_string()), "{ids:?} {rebuilt}");

@@ -10,6 +10,7 @@ mod guards;
 mod laws;
 mod path;
 mod people;
+mod rest;
 mod simulation;
 mod walk;
 mod words;

@@ -12,7 +12,7 @@ use crate::{
         },
         incident::Incident,
         rules::response::Response,
-        run::apply::Run,
+        run::state::Run,
     },
     engine::state::{State, Watched},
 };
@@ -203,7 +203,7 @@ impl WhyView {
         view.alerts = alerts.into_iter().map(|alert| AlertView::new(state, alert)).collect();
         view.incident = Some(IncidentView::whole(state, incident));
         let runs = incident.runs.iter().filter_map(|(run, ..)| watched.state.runs.get(run));
-        view.runs = runs.map(|run| RunView::whole(state, run)).collect();
+        view.runs = runs.map(RunView::whole).collect();
         let of_these = |run: RunId| incident.runs.iter().any(|(id, ..)| *id == run);
         let losses = watched.state.losses.values().filter(|loss| of_these(loss.run));
         view.losses = losses.map(LossView::new).collect();
@@ -219,7 +219,7 @@ impl WhyView {
             return view;
         }
         let mut view = Self::of_cluster(state, id, watched);
-        view.runs = vec![RunView::whole(state, run)];
+        view.runs = vec![RunView::whole(run)];
         let losses = watched.state.losses.values().filter(|loss| loss.run == run.id);
         view.losses = losses.map(LossView::new).collect();
         view
