@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::{
     domain::{
-        alert::{Alert, Incoming, Seen},
+        alert::{Alert, Delivery, Incoming, Seen},
         base::{id::ClusterName, time::Time},
         incident::{
             bounds::{Pair, SUBJECTS_MAX},
@@ -41,9 +41,13 @@ impl Engine {
         let mut changed = Vec::new();
         let mut again = Vec::new();
         let (all, mut firing) = (alerts.len(), 0);
+        let mut delivery = Delivery::at(now);
         for incoming in alerts {
             firing += usize::from(incoming.firing);
-            let seen = self.state.alerts.observe(incoming, now);
+            let seen = self.state.alerts.observe(&mut delivery, incoming);
+            if let Seen::OldNews(id) = seen {
+                self.note_old_news(id);
+            }
             if seen.is_to_write() {
                 changed.push(seen.id());
             } else if self.is_unmatched(seen.id()) {
@@ -68,6 +72,14 @@ impl Engine {
             self.correlate(id);
         }
         Receipt { unmatched, durable }
+    }
+
+    /// Held back, but not silently: if its sender repeats it, it counts.
+    fn note_old_news(&self, id: i64) {
+        self.metrics.alerts_old_news(1);
+        if let Some(alert) = self.state.alerts.get(id) {
+            tracing::debug!(alert = %alert.labels, "old news: this delivery speaks of what is over");
+        }
     }
 
     fn is_unmatched(&self, id: i64) -> bool {
@@ -170,7 +182,9 @@ impl Engine {
         let pending = self.store.commit(Batch { alerts: rows.collect(), ..Batch::default() });
         let handle = self.handle.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = pending.await {
+            let done = pending.await;
+            handle.note_commit(&done);
+            if let Err(error) = done {
                 tracing::warn!(error = %chain(&error), "reconciled alerts are not durable");
                 handle.send(super::event::Event::StoreFailed).await;
             }

@@ -1,4 +1,4 @@
-//! What an Alertmanager has now: which alerts fire, which are silenced.
+//! What an Alertmanager has now: which alerts fire, which are suppressed.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,22 @@ struct Alert {
 #[serde(rename_all = "camelCase")]
 struct Status {
     #[serde(default)]
+    state: String,
+    #[serde(default)]
     silenced_by: Vec<String>,
+    #[serde(default)]
+    inhibited_by: Vec<String>,
+    /// By a time interval of its route; since 0.28.
+    #[serde(default)]
+    muted_by: Vec<String>,
+}
+
+impl Status {
+    /// Whether Alertmanager keeps it from people, for whatever reason: then it repairs nothing.
+    fn is_suppressed(&self) -> bool {
+        let by = [&self.silenced_by, &self.inhibited_by, &self.muted_by];
+        self.state == "suppressed" || by.iter().any(|by| !by.is_empty())
+    }
 }
 
 /// `GET /api/v2/alerts`: all that it has not let go, silenced and inhibited ones too.
@@ -47,7 +62,7 @@ fn read(body: &[u8]) -> Result<Vec<AlertState>, serde_json::Error> {
     let state = |alert: Alert| AlertState {
         labels: Labels::new(alert.labels),
         starts_at: alert.starts_at,
-        silenced: !alert.status.silenced_by.is_empty(),
+        silenced: alert.status.is_suppressed(),
     };
     Ok(alerts.into_iter().map(state).collect())
 }
@@ -67,5 +82,23 @@ mod tests {
         assert_eq!(alerts[0].labels.get("cluster"), "c1");
         assert_eq!(alerts[0].starts_at, "2026-11-21T03:33:52.240Z".parse().unwrap());
         assert_eq!((alerts[0].silenced, alerts[1].silenced), (false, true));
+    }
+
+    /// Rows: C4.
+    #[test]
+    fn whatever_suppresses_an_alert_is_told() {
+        for (status, suppressed) in [
+            (r#"{"state":"active","silencedBy":[],"inhibitedBy":[]}"#, false),
+            (r#"{"state":"suppressed","silencedBy":[],"inhibitedBy":["966e533cb049df0b"]}"#, true),
+            (r#"{"state":"suppressed","inhibitedBy":[],"mutedBy":["maintenance-window"]}"#, true),
+            (r#"{"state":"suppressed"}"#, true),
+            (r#"{"state":"active","mutedBy":["night"]}"#, true),
+            ("{}", false),
+        ] {
+            let body = format!(
+                r#"[{{"startsAt":"2026-11-24T10:00:00Z","labels":{{"a":"b"}},"status":{status}}}]"#
+            );
+            assert_eq!(read(body.as_bytes()).unwrap()[0].silenced, suppressed, "{status}");
+        }
     }
 }

@@ -14,6 +14,8 @@ mod http;
 mod prometheus;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Debug, path::PathBuf};
 
@@ -76,7 +78,7 @@ pub trait Target: Send + Sync + Debug {
     /// moved. `Err` says what is in the way, where, and what to do.
     fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>>;
 
-    /// What fires and what is silenced (`GET /api/v2/alerts`); `None` where there is no Alertmanager.
+    /// What fires and what is suppressed (`GET /api/v2/alerts`); `None` where there is no Alertmanager.
     fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>>;
 }
 
@@ -105,6 +107,6 @@ pub struct AlertState {
     pub labels: crate::domain::alert::labels::Labels,
     /// When it started to fire, as that Alertmanager has it.
     pub starts_at: Time,
-    /// Whether somebody silenced it.
+    /// Whether it is suppressed: silenced, inhibited or muted.
     pub silenced: bool,
 }

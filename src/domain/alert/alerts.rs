@@ -3,10 +3,20 @@
 //! Cost and memory: a lookup is logarithmic, and the labels are stored once; 100,000 active alerts
 //! of seven labels stay below 60 MB.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::{Alert, ByPrint, Incoming, Seen, fingerprint, labels::Labels};
+use super::{
+    incoming::{Delivery, Incoming, Seen},
+    known::Alert,
+    labels::{Labels, fingerprint},
+};
 use crate::domain::base::time::Time;
+
+/// All alerts by fingerprint, then number: label sets that share a fingerprint stay apart.
+type ByPrint = BTreeMap<(u64, i64), Alert>;
 
 /// All alerts that are known.
 #[derive(Clone, Debug, Default)]
@@ -32,27 +42,28 @@ impl Alerts {
 
     /// Folds one alert of a delivery.
     ///
-    /// Identity is the label set. A firing that began no later than the last resolve ended is old
-    /// news; so is a resolve that ended before what fires began. Of several `startsAt` (pairs of
-    /// Prometheus) the earliest counts, without a write: an episode that ended and began again
-    /// without its resolve being delivered cannot be told from that, and goes on firing. A resolve
-    /// of what never fired is kept, so that its late firing is old news.
-    pub fn observe(&mut self, incoming: Incoming, now: Time) -> Seen {
-        if let Some(alert) = self.find_mut(&incoming.labels) {
-            return alert.fold(&incoming, now);
+    /// Identity is the label set. Of several `startsAt` (pairs of Prometheus) the earliest counts,
+    /// without a write: an episode that ended and began again without its resolve being delivered
+    /// cannot be told from that, and goes on firing. A resolve of what never fired is kept, so that
+    /// its late firing is old news.
+    pub fn observe(&mut self, delivery: &mut Delivery, incoming: Incoming) -> Seen {
+        match self.find_mut(&incoming.labels) {
+            Some(alert) => alert.deliver(&incoming, delivery),
+            None => self.begin(incoming, delivery.at),
         }
+    }
+
+    fn begin(&mut self, incoming: Incoming, now: Time) -> Seen {
         let id = self.last_id + 1;
         self.insert(Alert::begin(id, incoming, now));
         Seen::New(id)
     }
 
-    /// Settles what fires and what is silenced by an Alertmanager's own list.
+    /// Settles what fires and what is suppressed by an Alertmanager's own list of what fires.
     ///
     /// `asked` is our clock when the list was asked for: what changed or was repeated since is newer
-    /// than the list and stays. What is listed as firing fires, also where it was held for resolved;
-    /// what fires within `scope` and is not listed no longer fires. That is not an end by the
-    /// sender's word (an Alertmanager forgets all at a restart), so it bars no later firing.
-    /// Returns what changed, to be written.
+    /// than the list and stays. What is listed fires, also where it was held for resolved; what fires
+    /// within `scope` and is not listed no longer fires. Returns what changed, to be written.
     pub fn reconcile(
         &mut self,
         listed: impl IntoIterator<Item = Incoming>,
@@ -61,24 +72,19 @@ impl Alerts {
         now: Time,
     ) -> Vec<Seen> {
         let mut changes = Vec::new();
-        let mut present = std::collections::BTreeSet::new();
+        let mut present = BTreeSet::new();
         for incoming in listed {
-            if let Some(alert) = self.find_mut(&incoming.labels) {
-                let overruled = incoming.firing && !alert.firing && alert.changed_at < asked;
-                alert.ends_at = alert.ends_at.filter(|_| !overruled);
-            }
-            let firing = incoming.firing;
-            let seen = self.observe(incoming, now);
-            if firing {
-                present.insert(seen.id());
-            }
+            let seen = match self.find_mut(&incoming.labels) {
+                Some(alert) => alert.list(&incoming, asked, now),
+                None => self.begin(incoming, now),
+            };
+            present.insert(seen.id());
             changes.extend(Some(seen).filter(|seen| seen.is_to_write()));
         }
         for alert in self.by_print.values_mut() {
             let missing = alert.firing && !present.contains(&alert.id) && alert.seen_at < asked;
             if missing && scope(alert) {
-                alert.turn(false, now);
-                changes.push(Seen::Changed(alert.id));
+                changes.push(alert.vanish(now));
             }
         }
         changes

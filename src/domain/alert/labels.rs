@@ -88,6 +88,16 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
+/// The fingerprint of Prometheus and Alertmanager: 64-bit FNV-1a over the sorted names and values,
+/// each followed by the byte 255. Not a safe hash: two label sets may share it.
+pub fn fingerprint(labels: &Labels) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let parts = labels.iter().flat_map(|(name, value)| [name, value]);
+    let bytes = parts.flat_map(|part| part.bytes().chain([0xff]));
+    bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
+
 /// One matcher of Alertmanager.
 #[derive(Clone, Debug)]
 struct Matcher {

@@ -196,9 +196,9 @@ fn subject(cluster: &ClusterName, response: &Response, alert: &Alert) -> Subject
 pub struct Signal {
     /// Its name.
     pub name: String,
-    /// Alerts that fire and are not silenced.
+    /// Alerts that fire, were delivered and are not suppressed.
     pub firing: usize,
-    /// Alerts that fire but are silenced: context, never a trigger.
+    /// Alerts that fire but are suppressed, or that no webhook has delivered: context, never a trigger.
     pub silenced: usize,
     /// Alerts that resolved within `memory`.
     pub resolved: usize,
@@ -228,7 +228,7 @@ impl Signal {
             if !alert.firing {
                 signal.resolved += usize::from(now.since(alert.changed_at) < memory);
             } else if now.since(alert.seen_at) >= stale_after {
-            } else if alert.silenced {
+            } else if alert.is_context() {
                 signal.silenced += 1;
             } else {
                 signal.firing += 1;

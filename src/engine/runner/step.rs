@@ -212,9 +212,8 @@ impl Runner {
                 tracing::info!(run.id = %run.id, step = %step, "step was in doubt; it had taken effect");
                 self.report(vec![step_done(&at, action, &call, &done)]).await
             }
-            Probed::NotDone => {
-                tracing::info!(run.id = %run.id, step = %step, "step was in doubt; it had not taken effect");
-                let finding = format!("{} found that it had not taken effect", call.action);
+            Probed::NotDone { finding } => {
+                tracing::info!(run.id = %run.id, step = %step, "step was in doubt; it had not taken effect: {finding}");
                 self.record(run, vec![RunEvent::StepDisproved { step, finding }]).await
             }
             Probed::Unknown(why) => {

@@ -174,12 +174,30 @@ async fn a_resolved_alert_starts_nothing_and_a_silenced_one_is_context_only() {
     nothing_was_done(&bed).await;
 }
 
+/// It may be routed to somebody else, or muted by an Alertmanager that does not say so. A delivery
+/// that failed is tried again, so nothing is missed.
+/// Rows: C4.
 #[tokio::test(start_paused = true)]
-async fn reconciliation_opens_what_a_lost_webhook_missed_and_settles_what_resolved() {
+async fn what_no_webhook_delivered_opens_nothing_by_the_list_alone() {
+    let setup = Setup { alertmanager: true, ..Setup::new(Mode::Auto) };
+    let bed = Bed::with(three(), setup).await;
+    bed.pass(30).await;
+    bed.patient.set_alerts(Some(vec![bed.listed(QUORUM, false)]));
+    bed.patient.set("m2", State::Gone);
+    bed.patient.set("m3", State::Gone);
+    bed.pass(600).await;
+    assert!(bed.incidents().await.is_empty());
+    nothing_was_done(&bed).await;
+    bed.alert(QUORUM, &[], true).await;
+    bed.until(120, "a run", async |bed| !bed.runs().await.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconciliation_settles_what_fires_again_and_what_resolved() {
     let setup = Setup { alertmanager: true, ..Setup::new(Mode::Propose) };
     let bed = Bed::with(three(), setup).await;
     bed.patient.set("m3", State::Gone);
-    bed.patient.set_alerts(Some(vec![bed.listed(QUORUM, false)]));
+    bed.alert(QUORUM, &[], true).await;
     bed.until(120, "an incident", async |bed| !bed.incidents().await.is_empty()).await;
     bed.patient.set_alerts(Some(Vec::new()));
     bed.pass(130).await;

@@ -8,7 +8,7 @@ use super::bed::{Bed, Setup, let_pass, said, shipped, three};
 use crate::{
     domain::{
         inventory::Mode,
-        journal::record::{Record, VERSION},
+        journal::record::Record,
         rules::action::ErrorKind,
         run::event::Outcome,
     },
@@ -36,8 +36,8 @@ async fn with_an_unreadable_playbook(store: &MemoryStore) -> Arc<MemoryStore> {
             json["plan"]["digest"] = "0".repeat(64).into();
             body = json.to_string();
         }
-        let kind = Record::decode(&entry.kind, entry.ver, &entry.body).unwrap().kind();
-        let entries = vec![NewEntry { kind, ver: VERSION, at: entry.at, body }];
+        let record = Record::decode(&entry.kind, entry.ver, &body).unwrap();
+        let entries = vec![NewEntry::of(&record, entry.at).unwrap()];
         let append = Append { stream: c1(), expected_n: entry.n, fence: 1, entries };
         new.commit(Batch { appends: vec![append], ..Batch::default() }).await.unwrap();
     }

@@ -44,7 +44,13 @@ pub fn summary(view: &WhyView) -> String {
         return "the alert is resolved and no incident is open".into();
     }
     if alert.silenced {
-        return "the alert is silenced: it opens no incident".into();
+        return "the alert is suppressed (silenced, inhibited or muted): it opens no incident"
+            .into();
+    }
+    if alert.undelivered {
+        return "Alertmanager lists the alert but has not sent it to quorate's webhook (another \
+                receiver, or muted): it opens no incident"
+            .into();
     }
     "a response's signal takes the alert, but its `when` does not hold: no incident".into()
 }

@@ -91,8 +91,11 @@ pub struct AlertView {
     pub fingerprint: String,
     /// `firing` or `resolved`.
     pub state: String,
-    /// Whether it is silenced.
+    /// Whether it is suppressed: silenced, inhibited or muted.
     pub silenced: bool,
+    /// Whether it fires by an Alertmanager's list alone: no webhook has delivered it.
+    #[serde(default)]
+    pub undelivered: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// When it began, by the sender's clock.
@@ -120,6 +123,7 @@ impl AlertView {
             fingerprint: format!("{:016x}", alert.fingerprint),
             state: if alert.firing { "firing" } else { "resolved" }.into(),
             silenced: alert.silenced,
+            undelivered: alert.firing && !alert.delivered,
             labels: pairs(&alert.labels),
             starts_at: alert.starts_at,
             ends_at: alert.ends_at,

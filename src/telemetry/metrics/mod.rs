@@ -152,6 +152,16 @@ impl Metrics {
         self.events.alerts_deduplicated.inc_by(count);
     }
 
+    /// Counts alerts that were held back for one delivery because they speak of what is over.
+    pub fn alerts_old_news(&self, count: u64) {
+        self.events.alerts_old_news.inc_by(count);
+    }
+
+    /// Counts alerts that were not kept because there are too many.
+    pub fn alerts_refused(&self, count: u64) {
+        self.events.alerts_refused.inc_by(count);
+    }
+
     /// Counts alerts that match no cluster, or several.
     pub fn alerts_unmatched(&self, count: u64) {
         self.events.alerts_unmatched.inc_by(count);

@@ -158,6 +158,10 @@ events! {
     alerts_received: counters;
     /// Alerts that came in again and changed nothing
     alerts_deduplicated: counter;
+    /// Alerts that came in and were held back for this one delivery, because they speak of what is over
+    alerts_old_news: counter;
+    /// Alerts that came in and were not kept, because there are too many already
+    alerts_refused: counter;
     /// Alerts that came in and match no cluster, or several
     alerts_unmatched: counter;
     /// Alerts that came in and could not be read

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    alert::{Incoming, labels::Labels},
+    alert::{Delivery, Incoming, labels::Labels},
     incident::bounds::{CardinalityLimit, INCIDENTS_MAX},
     rules::{self, action::Catalogue},
 };
@@ -52,7 +52,7 @@ impl Bed {
             ends_at: (!firing).then_some(now),
             silenced: None,
         };
-        let id = self.alerts.observe(incoming, now).id();
+        let id = self.alerts.observe(&mut Delivery::at(now), incoming).id();
         let alert = self.alerts.get(id).unwrap();
         self.index.observe(&cluster.into(), &self.responses, alert, now)
     }

@@ -1,0 +1,77 @@
+//! What is kept on disk of an alert: JSON, read for ever.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    known::Alert,
+    labels::{Labels, fingerprint},
+};
+use crate::domain::base::time::Time;
+
+/// A field that a version did not write yet has its default: what was true of all rows then.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    labels: Labels,
+    firing: bool,
+    starts_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ends_at: Option<Time>,
+    changed_at: Time,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    silenced: bool,
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    delivered: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Alert {
+    /// The row as JSON. The row's number is its key, and not in it.
+    pub fn to_row(&self) -> Vec<u8> {
+        let row = Row {
+            labels: self.labels.clone(),
+            firing: self.firing,
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            changed_at: self.changed_at,
+            silenced: self.silenced,
+            delivered: self.delivered,
+        };
+        serde_json::to_vec(&row).expect("plain values with text keys are JSON")
+    }
+
+    /// Reads a row. `seen_at` becomes `now`: repeats are not written, so after a restart nothing
+    /// says that a firing alert has not been repeated.
+    pub fn from_row(id: i64, row: &[u8], now: Time) -> Result<Self, RowError> {
+        let row: Row =
+            serde_json::from_slice(row).map_err(|source| RowError::Unreadable { id, source })?;
+        Ok(Self {
+            id,
+            fingerprint: fingerprint(&row.labels),
+            labels: row.labels,
+            firing: row.firing,
+            starts_at: row.starts_at,
+            ends_at: row.ends_at.map(|end| end.min(now)),
+            seen_at: now,
+            changed_at: row.changed_at,
+            silenced: row.silenced,
+            delivered: row.delivered,
+            doubted: false,
+        })
+    }
+}
+
+/// A row that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// It is not what this version writes.
+    #[error("alert row {id} cannot be read")]
+    Unreadable {
+        /// The row's number.
+        id: i64,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
