@@ -4,19 +4,18 @@
 //! back from the disk (`roll_back`) before the store takes anything again, so that
 //! a repeat can never be taken for known while it is not durable.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::Engine;
 use crate::{
     domain::{
-        alert::{Alert, Delivery, Incoming, Seen},
+        alert::{Alert, Delivery, Incoming, OwnerId, Seen, labels::Labels},
         base::{id::ClusterName, time::Time},
         incident::{
             bounds::{Pair, SUBJECTS_MAX},
-            correlation::{Owner, owner},
             ledger::Subject,
+            owners::{Owner, Owners},
         },
-        inventory::Cluster,
     },
     store::{AlertRow, Batch, Pending},
     targets::AlertState,
@@ -44,7 +43,9 @@ impl Engine {
         let mut delivery = Delivery::at(now);
         for incoming in alerts {
             firing += usize::from(incoming.firing);
-            let seen = self.state.alerts.observe(&mut delivery, incoming);
+            let owner = |labels: &Labels| number(&self.owners, labels);
+            let fold = self.state.alerts.observe(&mut delivery, incoming, owner);
+            let Ok(seen) = fold.map(|fold| fold.seen) else { continue };
             if let Seen::OldNews(id) = seen {
                 self.note_old_news(id);
             }
@@ -84,15 +85,13 @@ impl Engine {
 
     fn is_unmatched(&self, id: i64) -> bool {
         let alert = self.state.alerts.get(id);
-        alert.is_some_and(|alert| {
-            !matches!(owner(&self.inventory, &alert.labels), Owner::Cluster(_))
-        })
+        alert.is_some_and(|alert| !matches!(self.owners.owner(&alert.labels), Owner::Cluster(_)))
     }
 
     /// Files one changed alert and opens the incidents it calls for. `false`: no one cluster.
     fn correlate(&mut self, id: i64) -> bool {
         let Some(alert) = self.state.alerts.get(id).cloned() else { return true };
-        let cluster = match owner(&self.inventory, &alert.labels) {
+        let cluster = match self.owners.owner(&alert.labels) {
             Owner::Cluster(cluster) => cluster,
             Owner::Unmatched => {
                 self.metrics.alerts_unmatched(1);
@@ -170,9 +169,22 @@ impl Engine {
             ends_at: None,
             silenced: Some(state.silenced),
         });
-        let only = |alert: &Alert| inventory.matches.matches(&alert.labels);
-        let changed = self.state.alerts.reconcile(firing, only, asked, now);
-        let changed: Vec<i64> = changed.into_iter().map(Seen::id).collect();
+        let mut delivery = Delivery::at(now);
+        let (mut listed, mut changed) = (BTreeSet::new(), Vec::new());
+        for incoming in firing {
+            let owner = |labels: &Labels| number(&self.owners, labels);
+            let fold = self.state.alerts.list(&mut delivery, incoming, owner, asked);
+            let Ok(seen) = fold.map(|fold| fold.seen) else { continue };
+            listed.insert(seen.id());
+            changed.extend(Some(seen.id()).filter(|_| seen.is_to_write()));
+        }
+        let ours =
+            self.owners.names().position(|name| name == cluster).map_or(OwnerId::NONE, id_of);
+        let missing = self.state.alerts.owned_by(ours, None).map(|(key, _)| key.id);
+        let missing: Vec<i64> = missing.filter(|id| !listed.contains(id)).collect();
+        for id in missing {
+            changed.extend(self.state.alerts.vanish(id, asked, now).map(|fold| fold.seen.id()));
+        }
         if changed.is_empty() {
             return;
         }
@@ -197,7 +209,7 @@ impl Engine {
         let ids: Vec<i64> = self.state.alerts.iter().map(|alert| alert.id).collect();
         for id in ids {
             let Some(alert) = self.state.alerts.get(id).cloned() else { continue };
-            if let Owner::Cluster(cluster) = owner(&self.inventory, &alert.labels) {
+            if let Owner::Cluster(cluster) = self.owners.owner(&alert.labels) {
                 self.file(&cluster, &alert);
             }
         }
@@ -225,5 +237,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The clusters of an inventory, for matching.
-pub(super) type Inventory = Vec<Arc<Cluster>>;
+/// The number that an alert with these labels is filed under.
+pub(super) fn number(owners: &Owners, labels: &Labels) -> OwnerId {
+    owners.place(labels).map_or(OwnerId::NONE, id_of)
+}
+
+fn id_of(place: usize) -> OwnerId {
+    u32::try_from(place).map_or(OwnerId::NONE, OwnerId)
+}

@@ -38,7 +38,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     clock::Clock,
     event::{AppendError, AppendRequest, Event},
-    intake::Inventory,
     state::State,
 };
 pub use self::{handle::Handle, intake::chain, recover::StartError, runner::evidence_lines};
@@ -52,6 +51,7 @@ use crate::{
             IncidentEvent,
             bounds::CardinalityLimit,
             ledger::{Attempt, Subject},
+            owners::Owners,
         },
         inventory::Cluster,
         journal::record::{self, AttemptRecord, Record, WatchKind},
@@ -94,7 +94,7 @@ const SWEEP_EVERY: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub struct Engine {
     state: State,
-    inventory: Inventory,
+    owners: Owners,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     handle: Handle,
@@ -123,14 +123,15 @@ impl Engine {
     ) -> Result<(Self, Handle), StartError> {
         let (sender, events) = mpsc::channel(handle::EVENTS_MAX);
         let handle = Handle::new(sender);
-        let inventory: Inventory = clusters.iter().map(|(cluster, _)| cluster.clone()).collect();
+        let matches = clusters.iter().map(|(one, _)| (one.name.clone(), one.matches.clone()));
+        let owners = Owners::new(matches);
         let looking = Arc::new(Semaphore::new(settings.watch_concurrent.max(1)));
         let running = Arc::new(Semaphore::new(settings.runs_concurrent.max(1)));
-        let (state, fence) = recover::state(settings, clusters, &store, clock).await?;
+        let (state, fence) = recover::state(settings, clusters, &owners, &store, clock).await?;
         let mut engine = Self {
             sweep_due: state.now().after(SWEEP_EVERY),
             state,
-            inventory,
+            owners,
             store,
             metrics,
             handle: handle.clone(),
@@ -395,7 +396,7 @@ impl Engine {
         }
         match self.store.alerts().await {
             Ok(rows) => {
-                self.state.alerts = recover::alerts(rows, now);
+                self.state.alerts = recover::alerts(rows, &self.owners, now);
                 self.state.correlation =
                     crate::domain::incident::correlation::Correlation::default();
                 self.index_alerts();

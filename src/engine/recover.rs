@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Settings,
     clock::Clock,
+    intake::number,
     state::{Positions, State, Watched},
 };
 use crate::{
     domain::{
-        alert::{Alert, Alerts},
+        alert::{Alert, Alerts, Bounds},
         base::{id::ClusterName, time::Time},
         etcd::evidence::Observed,
-        incident::correlation::Correlation,
+        incident::{correlation::Correlation, owners::Owners},
         inventory::Cluster,
         journal::{
             cluster::ClusterState,
@@ -48,6 +49,7 @@ pub enum StartError {
 pub(super) async fn state(
     settings: Settings,
     clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
+    owners: &Owners,
     store: &Arc<dyn Store>,
     clock: Clock,
 ) -> Result<(State, u64), StartError> {
@@ -103,7 +105,7 @@ pub(super) async fn state(
         all.insert(name, watched);
     }
     let state = State {
-        alerts: alerts(store.alerts().await?, now),
+        alerts: alerts(store.alerts().await?, owners, now),
         correlation: Correlation::default(),
         clusters: all,
         runners: BTreeMap::new(),
@@ -116,7 +118,7 @@ pub(super) async fn state(
 }
 
 /// Alerts from their rows; one that cannot be read is named and left out: its sender repeats it.
-pub(super) fn alerts(rows: Vec<AlertRow>, now: Time) -> Alerts {
+pub(super) fn alerts(rows: Vec<AlertRow>, owners: &Owners, now: Time) -> Alerts {
     let read = rows.into_iter().filter_map(|row| {
         let body = row.body?;
         match Alert::from_row(row.id, &body, now) {
@@ -127,5 +129,5 @@ pub(super) fn alerts(rows: Vec<AlertRow>, now: Time) -> Alerts {
             }
         }
     });
-    Alerts::load(read)
+    Alerts::load(read, |labels| number(owners, labels), Bounds::default())
 }

@@ -21,7 +21,10 @@ impl Engine {
         }
         self.sweep_due = now.after(SWEEP_EVERY);
         let keep = self.state.settings.retention;
-        let gone = self.state.alerts.expire(now, keep);
+        let (gone, _) = self.state.alerts.expired(None, usize::MAX, now, keep);
+        for id in &gone {
+            self.state.alerts.forget(*id);
+        }
         let rows = gone.iter().map(|id| AlertRow { id: *id, body: None }).collect();
         if let Err(error) = self.store.commit(Batch { alerts: rows, ..Batch::default() }).await {
             tracing::warn!(error = %chain(&error), "resolved alerts were not dropped");

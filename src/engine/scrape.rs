@@ -15,7 +15,7 @@ impl State {
     pub fn scrape(&self, store_bytes: u64) -> Scrape {
         let now = self.now();
         let mut scrape = Scrape {
-            alerts_active: self.alerts.iter().filter(|alert| alert.firing).count() as u64,
+            alerts_active: self.alerts.counts().firing as u64,
             last_alert: self.last_alert_at,
             store_bytes,
             store_owned_clusters: self.clusters.len() as u64,

@@ -18,7 +18,10 @@ use super::{
     views::{AlertView, ClusterView, IncidentView, LossView, Page, RunView},
 };
 use crate::{
-    domain::base::id::{ClusterName, IncidentId, LossId, RunId},
+    domain::{
+        alert::Key,
+        base::id::{ClusterName, IncidentId, LossId, RunId},
+    },
     engine::state::State as Engine,
 };
 
@@ -131,11 +134,10 @@ pub(super) async fn alerts(
     let paging = Paging::read(asked)?;
     let after = paging.after(|after| {
         let (print, id) = after.split_once('-')?;
-        Some((u64::from_str_radix(print, 16).ok()?, id.parse::<i64>().ok()?))
+        Some(Key { print: u64::from_str_radix(print, 16).ok()?, id: id.parse().ok()? })
     })?;
     let page = move |state: &Engine| {
-        let alerts = state.alerts.iter().map(|alert| ((alert.fingerprint, alert.id), alert));
-        let alerts = alerts.filter(|(key, _)| after.is_none_or(|after| *key > after));
+        let alerts = state.alerts.after(after);
         let alerts = alerts.filter(|(_, alert)| {
             let word = if alert.firing { "firing" } else { "resolved" };
             paging.wants(paging.cluster.as_deref().unwrap_or_default(), word)
@@ -145,7 +147,7 @@ pub(super) async fn alerts(
             let cluster = view.cluster.as_ref().map_or("", ClusterName::as_str);
             paging.wants(cluster, &view.state)
         });
-        paging.page(views, |((print, id), _)| format!("{print:016x}-{id}"), |(_, view)| view)
+        paging.page(views, |(Key { print, id }, _)| format!("{print:016x}-{id}"), |(_, view)| view)
     };
     door.look(page).await.map(Json)
 }

@@ -7,6 +7,9 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What a shared block takes beside its contents: two counters, and the allocator's own.
+const BLOCK_BYTES: usize = 32;
+
 /// A sorted set of label names and values without empty values (an empty label is no label).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Labels {
@@ -50,6 +53,11 @@ impl Labels {
     /// How many labels there are.
     pub fn len(&self) -> usize {
         self.ends.len() / 2
+    }
+
+    /// What they take, with what the allocator adds.
+    pub fn bytes(&self) -> usize {
+        2 * BLOCK_BYTES + self.text.len() + self.ends.len() * size_of::<u32>()
     }
 
     /// Whether there are none.
@@ -146,6 +154,17 @@ impl Matchers {
             return Err(at.wrong("the end was expected here"));
         }
         Ok(Self { all, text: text.to_owned() })
+    }
+
+    /// What labels must be equal to: name and value. An empty value is met by a label that is not
+    /// there, so it is not among them.
+    pub fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.all.iter().filter_map(|matcher| match &matcher.test {
+            Test::Equal(value) if !matcher.negated && !value.is_empty() => {
+                Some((matcher.name.as_str(), value.as_str()))
+            }
+            Test::Equal(_) | Test::Pattern(_) => None,
+        })
     }
 
     /// Whether every matcher matches.

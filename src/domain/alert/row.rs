@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    known::Alert,
-    labels::{Labels, fingerprint},
-};
+use super::{known::Alert, labels::Labels, places::OwnerId};
 use crate::domain::base::time::Time;
 
 /// A field that a version did not write yet has its default: what was true of all rows then.
@@ -43,13 +40,12 @@ impl Alert {
     }
 
     /// Reads a row. `seen_at` becomes `now`: repeats are not written, so after a restart nothing
-    /// says that a firing alert has not been repeated.
+    /// says that a firing alert has not been repeated. It is nobody's until it is filed.
     pub fn from_row(id: i64, row: &[u8], now: Time) -> Result<Self, RowError> {
         let row: Row =
             serde_json::from_slice(row).map_err(|source| RowError::Unreadable { id, source })?;
         Ok(Self {
             id,
-            fingerprint: fingerprint(&row.labels),
             labels: row.labels,
             firing: row.firing,
             starts_at: row.starts_at,
@@ -58,6 +54,7 @@ impl Alert {
             changed_at: row.changed_at,
             silenced: row.silenced,
             delivered: row.delivered,
+            owner: OwnerId::NONE,
             doubted: false,
         })
     }

@@ -19,33 +19,8 @@ use crate::domain::{
         id::{ClusterName, ResponseName},
         time::Time,
     },
-    inventory::Cluster,
     rules::{expr::Value, response::Response},
 };
-
-/// Which cluster an alert is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// This one.
-    Cluster(ClusterName),
-    /// None matches.
-    Unmatched,
-    /// Several match: refused, so that nothing is repaired by mistake.
-    Ambiguous(Vec<ClusterName>),
-}
-
-/// The cluster whose `match` the labels satisfy.
-pub fn owner(clusters: &[Arc<Cluster>], alert: &crate::domain::alert::labels::Labels) -> Owner {
-    let mut hits = clusters.iter().filter(|cluster| cluster.matches.matches(alert));
-    match (hits.next(), hits.next()) {
-        (None, _) => Owner::Unmatched,
-        (Some(one), None) => Owner::Cluster(one.name.clone()),
-        (Some(one), Some(two)) => {
-            let names = [one, two].into_iter().chain(hits).map(|cluster| cluster.name.clone());
-            Owner::Ambiguous(names.collect())
-        }
-    }
-}
 
 /// Alerts by subject and signal.
 #[derive(Debug, Default)]
@@ -117,7 +92,7 @@ impl Correlation {
         let filed = self.subjects.get(subject);
         let signal = |name: &String| {
             let ids = filed.and_then(|signals| signals.get(name)).into_iter().flatten();
-            let alerts = ids.filter_map(|id| alerts.get(*id));
+            let alerts = ids.filter_map(|id| Some(&**alerts.get(*id)?));
             Signal::new(name, alerts, response.memory, response.stale_after, now)
         };
         response.signals.keys().map(signal).collect()

@@ -9,6 +9,7 @@ pub mod correlation;
 pub mod decision;
 pub mod grace;
 pub mod ledger;
+pub mod owners;
 
 use serde::{Deserialize, Serialize};
 

@@ -120,7 +120,7 @@ impl AlertView {
         let mut owners: Vec<_> = owners.map(|c| c.inventory.name.clone()).collect();
         let cluster = if owners.len() == 1 { owners.pop() } else { None };
         Self {
-            fingerprint: format!("{:016x}", alert.fingerprint),
+            fingerprint: format!("{:016x}", alert.fingerprint()),
             state: if alert.firing { "firing" } else { "resolved" }.into(),
             silenced: alert.silenced,
             undelivered: alert.firing && !alert.delivered,

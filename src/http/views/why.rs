@@ -185,10 +185,10 @@ impl WhyView {
         let mut view = Self::of_cluster(state, id, watched);
         let ids = state.correlation.alerts_of(&incident.subject);
         let alerts = ids.iter().filter_map(|id| state.alerts.get(*id));
-        let mut alerts: Vec<&Alert> = alerts.collect();
+        let mut alerts: Vec<&Alert> = alerts.map(|alert| &**alert).collect();
         if alerts.is_empty() {
             // a subject with labels that is over is not indexed; the alert that opened it is kept
-            alerts.extend(state.alerts.find(&incident.alert));
+            alerts.extend(state.alerts.find(&incident.alert).map(|alert| &**alert));
         }
         alerts.sort_by_key(|alert| (!alert.firing, alert.starts_at));
         view.alerts_total = alerts.len();
@@ -227,7 +227,8 @@ impl WhyView {
 
     /// From an alert to the newest incident it belongs to.
     fn of_alerts(state: &State, id: &str, print: u64) -> Option<Self> {
-        let alerts: Vec<&Alert> = state.alerts.by_fingerprint(print).collect();
+        let alerts = state.alerts.by_fingerprint(print).map(|alert| &**alert);
+        let alerts: Vec<&Alert> = alerts.collect();
         let first = *alerts.first()?;
         let shown: Vec<_> = alerts.iter().map(|alert| AlertView::new(state, alert)).collect();
         let cluster = shown.first().and_then(|alert| alert.cluster.clone());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    alert::{Delivery, Incoming, labels::Labels},
+    alert::{Delivery, Incoming, OwnerId, labels::Labels},
     incident::bounds::{CardinalityLimit, INCIDENTS_MAX},
     rules::{self, action::Catalogue},
 };
@@ -40,7 +40,7 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
-        let alerts = Alerts::load([]);
+        let alerts = Alerts::default();
         Self { responses: responses(), alerts, index: Correlation::default() }
     }
 
@@ -52,7 +52,9 @@ impl Bed {
             ends_at: (!firing).then_some(now),
             silenced: None,
         };
-        let id = self.alerts.observe(&mut Delivery::at(now), incoming).id();
+        let mut delivery = Delivery::at(now);
+        let fold = self.alerts.observe(&mut delivery, incoming, |_| OwnerId::NONE);
+        let id = fold.unwrap().alert.id;
         let alert = self.alerts.get(id).unwrap();
         self.index.observe(&cluster.into(), &self.responses, alert, now)
     }
