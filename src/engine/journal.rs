@@ -205,6 +205,16 @@ enum Way {
     },
 }
 
+impl Commit {
+    /// Why it was refused at once, without a way to the store.
+    pub fn refusal(&self) -> Option<&CommitError> {
+        match &self.0 {
+            Way::Refused(failure) => failure.as_ref(),
+            Way::Sent { .. } => None,
+        }
+    }
+}
+
 impl Future for Commit {
     type Output = Result<Committed, CommitError>;
 

@@ -12,6 +12,7 @@
 //! its own rows are durable. If a commit fails, memory is read back from the store before anything
 //! else is taken (`roll_back`).
 
+pub mod alerts;
 pub mod clock;
 pub mod commands;
 mod dispatch;
