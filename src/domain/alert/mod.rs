@@ -9,6 +9,7 @@ mod delivery;
 mod incoming;
 mod known;
 pub mod labels;
+mod packed;
 mod places;
 mod room;
 mod row;

@@ -22,7 +22,7 @@ impl Default for Bounds {
 }
 
 /// What an alert takes beside its labels: its own block, and its entries in the maps.
-pub const ALERT_BYTES: usize = 224;
+pub const ALERT_BYTES: usize = 192;
 
 impl Bounds {
     /// What alerts without an owner may fill: three quarters.
