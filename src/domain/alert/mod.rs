@@ -13,6 +13,7 @@ mod packed;
 mod places;
 mod room;
 mod row;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
