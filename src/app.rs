@@ -8,6 +8,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -75,6 +76,7 @@ pub struct App {
     address: SocketAddr,
     handle: Handle,
     door: Arc<ApiState>,
+    store: Arc<dyn Store>,
     intake: CancellationToken,
     work: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
@@ -102,9 +104,10 @@ impl App {
         let door_settings = http::Settings {
             webhook_bearer: config.webhook.bearer_file.as_deref().map(Secret::open).transpose()?,
             webhook_body_max: config.webhook.max_body,
+            webhook_bodies_max: config.webhook.bodies_max,
             access: access(&config)?,
         };
-        let bytes = store.clone();
+        let (bytes, kept) = (store.clone(), store.clone());
         let started = Engine::start(settings, clusters, store, metrics.clone(), clock).await;
         let (engine, handle) = started.context("the journal could not be replayed")?;
         let listener = TcpListener::bind(config.listen).await;
@@ -118,7 +121,7 @@ impl App {
         let serving = tokio::spawn(http::serve(listener, router, intake.clone()));
         let (clusters, responses, playbooks) = counts;
         tracing::info!(listen = %address, clusters, responses, playbooks, version = VERSION, "ready");
-        Ok(Self { address, handle, door, intake, work, serving, working })
+        Ok(Self { address, handle, door, store: kept, intake, work, serving, working })
     }
 
     /// Where it listens.
@@ -141,24 +144,46 @@ impl App {
         working.await.context("the engine broke")
     }
 
-    /// Resolves when the engine or the server has ended by itself, which is always a fault.
-    async fn broken(&mut self) -> anyhow::Error {
+    /// Resolves when the engine or the server has ended by itself, which is always a fault, or when
+    /// the store cannot be trusted any more.
+    pub async fn broken(&mut self) -> anyhow::Error {
         tokio::select! {
+            error = self.store.fatal() => error.into(),
             _ = &mut self.working => anyhow::anyhow!("the engine ended by itself"),
             _ = &mut self.serving => anyhow::anyhow!("the server ended by itself"),
         }
     }
 }
 
+/// Raises the soft limit of open files to the hard one: the usual 1024 is less than the connections
+/// of the server and those to some hundred members together, and nothing here uses `select`.
+pub fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => tracing::debug!(?before, now = ?limit.current, "limit of open files"),
+        Err(error) => tracing::warn!(%error, ?before, "the limit of open files was not raised"),
+    }
+}
+
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(config: Config, rules: Rules) -> anyhow::Result<()> {
+    // before anything is opened: what arrives during the start is not lost, and ends nothing
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut app = App::start(Parts::open(config, rules)?).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        error = app.broken() => return Err(error),
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => tracing::warn!(
+                "SIGHUP: reload is not available in this version; the configuration and the rules \
+                 that were read at the start stay in force until a restart"
+            ),
+            error = app.broken() => return Err(error),
+        }
     }
     tracing::info!("stopping: intake first, then runs at their next journal boundary");
     tokio::select! {

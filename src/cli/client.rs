@@ -6,10 +6,13 @@ use reqwest::{Certificate, Client, Method, StatusCode, Url};
 use serde_json::Value as Json;
 
 use super::{Failed, args::Server};
-use crate::http::views::ErrorBody;
+use crate::http::{LOOK_WITHIN, views::ErrorBody};
 
 /// A server answers within 9 s or not at all.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A plan waits for a look at the cluster first.
+const PLAN_TIMEOUT: Duration = LOOK_WITHIN.saturating_add(TIMEOUT);
 
 /// Asks one server.
 pub(crate) struct Asker {
@@ -76,6 +79,9 @@ impl Asker {
             parts.pop_if_empty().extend(["api", "v1"]).extend(path);
         }
         let mut request = self.client.request(method, url).query(query);
+        if path == ["plans"] {
+            request = request.timeout(PLAN_TIMEOUT);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -19,6 +19,7 @@ pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
         LogFormat::Json => log::Format::Json,
     };
     log::init(format, &serve.log).map_err(|error| Failed::Usage(error.to_string()))?;
+    app::raise_open_files();
     let opened = config::open(serve.config.as_deref(), Path::new("."), &catalogue());
     let found = &opened.checked.found;
     if !found.is_empty() {

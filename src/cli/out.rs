@@ -8,6 +8,8 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use crate::telemetry::log::is_harmful;
+
 /// Where the answer goes.
 pub(crate) struct Out {
     to: io::StdoutLock<'static>,
@@ -58,12 +60,6 @@ pub(crate) fn clean(text: &str) -> String {
 /// A text of several lines.
 pub(crate) fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
-}
-
-/// Control characters, and those that turn the direction of text around.
-fn is_harmful(c: char) -> bool {
-    let turns = ['\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
-    c.is_control() || turns.iter().any(|range| range.contains(&c))
 }
 
 /// Rows under a head, every column as wide as its widest cell, without trailing spaces.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use super::{
-    Config, Token, Watch, Webhook,
+    BODIES_MAX, Config, Token, Watch, Webhook,
     cluster::{self, Shared},
     field::{Folder, plain, size, target},
 };
@@ -163,6 +163,15 @@ fn webhook(node: &Node, folder: &Folder<'_>, config: &mut Config, sink: &mut Sin
     // 256 MiB: more alerts than a responder of one machine is made for.
     let bounds = (1 << 10)..=(256 << 20);
     let max_body = fields.get("max_body").and_then(|node| size(node, &bounds, sink));
+    let max_body = max_body.unwrap_or(config.webhook.max_body);
+    let bodies = fields.get("bodies_max");
+    let bodies_max = bodies.and_then(|node| size(node, &((1 << 10)..=(4 << 30)), sink));
+    if let (Some(node), Some(bodies_max)) = (bodies, bodies_max)
+        && bodies_max < max_body
+    {
+        let message = "`bodies_max` is less than `max_body`: the largest body would never fit";
+        sink.add(&codes::OUT_OF_RANGE, &node.span, message);
+    }
     fields.finish(sink);
     let mut decided = auth.is_some();
     let mut bearer_file = None;
@@ -176,8 +185,8 @@ fn webhook(node: &Node, folder: &Folder<'_>, config: &mut Config, sink: &mut Sin
             fields.finish(sink);
         }
     }
-    let max_body = max_body.unwrap_or(config.webhook.max_body);
-    config.webhook = Webhook { bearer_file, max_body };
+    let bodies_max = bodies_max.unwrap_or_else(|| BODIES_MAX.max(max_body));
+    config.webhook = Webhook { bearer_file, max_body, bodies_max };
     decided
 }
 

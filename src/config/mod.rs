@@ -60,7 +60,14 @@ pub struct Webhook {
     /// Largest body in bytes; default 10 MiB, 1 KiB to 256 MiB: an Alertmanager group of 10,000
     /// alerts has about 8 MiB.
     pub max_body: u64,
+    /// All bodies in flight together in bytes; default 64 MiB (or `max_body`, where that is more),
+    /// 1 KiB to 4 GiB, no less than `max_body`: six of the largest at once, or thousands of usual
+    /// ones. Beyond it 503, and Alertmanager tries again.
+    pub bodies_max: u64,
 }
+
+/// All bodies in flight together where nothing is said.
+pub(crate) const BODIES_MAX: u64 = 64 << 20;
 
 /// A token of the API.
 #[derive(Clone, Debug)]
@@ -93,7 +100,7 @@ impl Config {
             rules: ["rules/responses", "rules/playbooks"].map(|path| folder.join(path)).into(),
             store: folder.join("data"),
             retention_finished: Duration::from_hours(90 * 24),
-            webhook: Webhook { bearer_file: None, max_body: 10 << 20 },
+            webhook: Webhook { bearer_file: None, max_body: 10 << 20, bodies_max: BODIES_MAX },
             tokens: Vec::new(),
             watch: Watch {
                 every: Duration::from_secs(10),

@@ -1,6 +1,14 @@
 //! The cheap way into the loop: what `http` and the runners hold.
 
-use tokio::sync::{mpsc, oneshot};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     commands::{Command, CommandError, Reply},
@@ -18,10 +26,16 @@ use crate::domain::{
 /// have under way; a full queue means the loop hangs, and senders wait or answer 503.
 pub const EVENTS_MAX: usize = 4096;
 
+/// How long a failed commit speaks of the store where nothing was committed since: a server that is
+/// not asked for being not ready could never show that it is again.
+const FAILED_COUNTS_FOR: Duration = Duration::from_secs(30);
+
 /// A way into the loop.
 #[derive(Clone, Debug)]
 pub struct Handle {
     events: mpsc::Sender<Event>,
+    /// When a commit failed, with none that succeeded since.
+    failed: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Why alerts were not taken: answer 503, the sender tries again.
@@ -40,7 +54,19 @@ pub enum ObserveError {
 
 impl Handle {
     pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { events }
+        Self { events, failed: Arc::default() }
+    }
+
+    /// Whether what is sent now can be expected to become durable.
+    pub fn is_durable(&self) -> bool {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_none_or(|at| at.elapsed() >= FAILED_COUNTS_FOR)
+    }
+
+    /// Notes how a commit ended; every commit of the engine is.
+    pub(super) fn note_commit<T, E>(&self, result: &Result<T, E>) {
+        let failed = result.is_err().then(Instant::now);
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 
     /// Takes alerts; answers the number that no cluster matches, only once all are durable.
@@ -51,7 +77,9 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => ObserveError::Stopped,
         })?;
         let receipt = answer.await.map_err(|_| ObserveError::Stopped)?;
-        if let Err(error) = receipt.durable.await {
+        let durable = receipt.durable.await;
+        self.note_commit(&durable);
+        if let Err(error) = durable {
             self.send(Event::StoreFailed).await;
             return Err(ObserveError::NotDurable(error));
         }

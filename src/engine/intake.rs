@@ -194,7 +194,9 @@ impl Engine {
         let pending = self.store.commit(Batch { alerts: rows.collect(), ..Batch::default() });
         let handle = self.handle.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = pending.await {
+            let done = pending.await;
+            handle.note_commit(&done);
+            if let Err(error) = done {
                 tracing::warn!(error = %chain(&error), "reconciled alerts are not durable");
                 handle.send(super::event::Event::StoreFailed).await;
             }

@@ -85,9 +85,12 @@ impl CommitError {
         match error {
             StoreError::Conflict { .. }
             | StoreError::Fenced { .. }
+            | StoreError::Unreadable(_)
             | StoreError::Corrupt { .. } => Self::Refused(error),
             StoreError::Failed { .. } | StoreError::Read { .. } => Self::NotDurable(error),
-            StoreError::Closed
+            StoreError::Unknown { .. } => Self::Unknown(error),
+            StoreError::Broken { .. }
+            | StoreError::Closed
             | StoreError::Open { .. }
             | StoreError::Held { .. }
             | StoreError::NewerSchema { .. } => Self::Ended(error),

@@ -188,7 +188,9 @@ impl Engine {
         }
         let handle = self.handle.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = pending.await {
+            let done = pending.await;
+            handle.note_commit(&done);
+            if let Err(error) = done {
                 tracing::warn!(error = %chain(&error), "what was observed is not durable");
                 handle.send(Event::StoreFailed).await;
             }

@@ -55,7 +55,7 @@ use crate::{
             owners::Owners,
         },
         inventory::Cluster,
-        journal::record::{self, AttemptRecord, Record, WatchKind},
+        journal::record::{AttemptRecord, Record, WatchKind},
         rules::{Rules, action::Catalogue, playbook::model::Destroys},
         run::{
             apply::Run,
@@ -188,7 +188,9 @@ impl Engine {
                 }
             }
         }
-        self.store.close().await;
+        if let Err(error) = self.store.close().await {
+            tracing::error!(error = %chain(&error), "the store did not close in order");
+        }
         tracing::info!("the engine has stopped; runs go on from the journal at the next start");
     }
 
@@ -229,20 +231,17 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let now = self.state.now();
         let Some(watched) = self.state.clusters.get_mut(cluster) else { return Ok(()) };
-        let entries = records.iter().map(|record| NewEntry {
-            kind: record.kind(),
-            ver: record::VERSION,
-            at: now,
-            body: record.encode(),
-        });
+        let entries = records.iter().map(|record| NewEntry::of(record, now));
         let append = Append {
             stream: StreamName::Cluster(cluster.clone()),
             expected_n: watched.next_n,
             fence: self.fence,
-            entries: entries.collect(),
+            entries: entries.collect::<Result<_, _>>()?,
         };
         let began = tokio::time::Instant::now();
-        self.store.commit(Batch { appends: vec![append], ..Batch::default() }).await?;
+        let done = self.store.commit(Batch { appends: vec![append], ..Batch::default() }).await;
+        self.handle.note_commit(&done);
+        done?;
         self.metrics.store_append(began.elapsed());
         for record in &records {
             watched.positions.note(record, watched.next_n);

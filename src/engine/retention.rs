@@ -26,7 +26,9 @@ impl Engine {
             self.state.alerts.forget(*id);
         }
         let rows = gone.iter().map(|id| AlertRow { id: *id, body: None }).collect();
-        if let Err(error) = self.store.commit(Batch { alerts: rows, ..Batch::default() }).await {
+        let done = self.store.commit(Batch { alerts: rows, ..Batch::default() }).await;
+        self.handle.note_commit(&done);
+        if let Err(error) = done {
             tracing::warn!(error = %chain(&error), "resolved alerts were not dropped");
             self.roll_back().await;
         }

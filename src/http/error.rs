@@ -3,6 +3,8 @@
 //! A 5xx makes Alertmanager try again within its flush; any 4xx comes back with the next one, and
 //! so costs next to nothing here.
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -14,6 +16,13 @@ use crate::{
     domain::base::id::RunId,
     engine::{chain, commands::CommandError, handle::ObserveError},
 };
+
+/// Longest message of an answer or a log line, in characters. Texts of ours are far shorter; what
+/// is longer repeats something that was sent.
+const MESSAGE_MAX: usize = 2000;
+
+/// Longest value that a message repeats, in characters: enough to know it again.
+const SHOWN_MAX: usize = 200;
 
 /// Why a request is not answered as wished.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +81,11 @@ impl Refusal {
     }
 
     /// What a person reads.
-    pub fn message(&self) -> &str {
+    pub fn message(&self) -> Cow<'_, str> {
+        cut(self.whole(), MESSAGE_MAX)
+    }
+
+    fn whole(&self) -> &str {
         match self {
             Self::Usage(message)
             | Self::Unauthorized(message)
@@ -87,10 +100,23 @@ impl Refusal {
     }
 }
 
+/// A value from outside, short enough for a message. It is cut before it is quoted: quoting may make
+/// seven bytes of one.
+pub(super) fn shown(value: &str) -> Cow<'_, str> {
+    cut(value, SHOWN_MAX)
+}
+
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code) = self.status();
-        let message = self.message().to_owned();
+        let message = self.message().into_owned();
         let mut error = ErrorView { code: code.into(), message, ..ErrorView::default() };
         match self {
             Self::Conflict { run, .. } => error.run = run.map(|run| run.to_string()),

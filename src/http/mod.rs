@@ -6,17 +6,21 @@
 //!
 //! # Design
 //!
-//! An answer never waits longer than [`ANSWER_WITHIN`], and a request that is dropped half-way
+//! An answer never waits longer than [`ANSWER_WITHIN`] (a plan's look has [`LOOK_WITHIN`]), and a request that is dropped half-way
 //! (its client went away) never takes its alerts with it: what was handed to the engine is waited
 //! for by a task of its own, so that a commit that fails is always noticed.
 
 pub mod auth;
+mod bodies;
 pub mod error;
+mod gate;
 mod lists;
 mod ops;
 mod orders;
 mod payload;
 mod plans;
+mod refusals;
+mod seats;
 mod serve;
 pub mod views;
 mod webhook;
@@ -31,15 +35,19 @@ use std::{
 use axum::{
     Router,
     http::{Method, Uri},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::serve::serve;
 use self::{
     auth::{Access, Secret},
+    bodies::Bodies,
     error::Refusal,
+    gate::{Class, Places},
+    refusals::Refusals,
 };
+pub use self::{plans::LOOK_WITHIN, serve::serve};
 use crate::{
     engine::{Handle, clock::Clock, state::State as Engine},
     telemetry::metrics::{Metrics, Scrape},
@@ -58,6 +66,8 @@ pub struct Settings {
     pub webhook_bearer: Option<Secret>,
     /// The largest webhook body, in bytes.
     pub webhook_body_max: u64,
+    /// The largest size of all webhook bodies in flight together, in bytes.
+    pub webhook_bodies_max: u64,
     /// Who may see and order.
     pub access: Access,
 }
@@ -70,6 +80,9 @@ pub struct ApiState {
     settings: Settings,
     store_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
     scraped: Arc<Mutex<Scrape>>,
+    places: Places,
+    bodies: Bodies,
+    refusals: Refusals,
     tasks: TaskTracker,
 }
 
@@ -86,14 +99,25 @@ impl ApiState {
         let source = Arc::clone(&scraped);
         let read = move || source.lock().unwrap_or_else(PoisonError::into_inner).clone();
         metrics.set_scrape(Box::new(read));
-        let tasks = TaskTracker::new();
-        Arc::new(Self { handle, metrics, clock, settings, store_bytes, scraped, tasks })
+        Arc::new(Self {
+            handle,
+            metrics,
+            clock,
+            bodies: Bodies::new(settings.webhook_bodies_max),
+            settings,
+            store_bytes,
+            scraped,
+            places: Places::default(),
+            refusals: Refusals::default(),
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// Waits for what was handed to the engine by requests whose clients are gone.
     pub async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        self.refusals.tell_rest();
     }
 
     /// Looks into the engine's state, in no more than [`ANSWER_WITHIN`].
@@ -116,9 +140,29 @@ impl fmt::Debug for ApiState {
     }
 }
 
-/// All routes.
+/// All routes, each behind the gate of its class.
 pub fn router(door: Arc<ApiState>) -> Router {
-    let lists = Router::new()
+    let gated = |class: Class, routes: Router<Arc<ApiState>>| {
+        routes.route_layer(from_fn_with_state((Arc::clone(&door), class), gate::pass))
+    };
+    let webhook = post(webhook::receive).put(webhook::receive);
+    let webhook = Router::new().route("/api/v1/webhook", webhook);
+    let probes =
+        Router::new().route("/-/healthy", get(ops::healthy)).route("/-/ready", get(ops::ready));
+    let scrapes = Router::new().route("/metrics", get(ops::metrics));
+    Router::new()
+        .merge(gated(Class::Webhook, webhook))
+        .merge(gated(Class::Order, orders()))
+        .merge(gated(Class::Read, reads()))
+        .merge(gated(Class::Scrape, scrapes))
+        .merge(gated(Class::Probe, probes))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .with_state(door)
+}
+
+fn reads() -> Router<Arc<ApiState>> {
+    Router::new()
         .route("/api/v1/clusters", get(lists::clusters))
         .route("/api/v1/clusters/{name}", get(lists::cluster))
         .route("/api/v1/alerts", get(lists::alerts))
@@ -129,9 +173,12 @@ pub fn router(door: Arc<ApiState>) -> Router {
         .route("/api/v1/runs/{id}", get(lists::run))
         .route("/api/v1/losses", get(lists::losses))
         .route("/api/v1/losses/{id}", get(lists::loss))
-        .route("/api/v1/why/{id}", get(why::why));
-    let orders = Router::new()
+        .route("/api/v1/why/{id}", get(why::why))
         .route("/api/v1/plans", post(plans::plan))
+}
+
+fn orders() -> Router<Arc<ApiState>> {
+    Router::new()
         .route("/api/v1/runs/{id}/approve", post(orders::approve))
         .route("/api/v1/runs/{id}/deny", post(orders::deny))
         .route("/api/v1/runs/{id}/resume", post(orders::resume))
@@ -139,18 +186,7 @@ pub fn router(door: Arc<ApiState>) -> Router {
         .route("/api/v1/losses/{id}/ack", post(orders::ack))
         .route("/api/v1/clusters/{name}/attest", post(orders::attest))
         .route("/api/v1/clusters/{name}/pause", post(orders::pause))
-        .route("/api/v1/clusters/{name}/unpause", post(orders::unpause));
-    let webhook = post(webhook::receive).put(webhook::receive);
-    Router::new()
-        .route("/api/v1/webhook", webhook)
-        .merge(lists)
-        .merge(orders)
-        .route("/metrics", get(ops::metrics))
-        .route("/-/healthy", get(ops::healthy))
-        .route("/-/ready", get(ops::ready))
-        .fallback(nothing)
-        .method_not_allowed_fallback(nothing)
-        .with_state(door)
+        .route("/api/v1/clusters/{name}/unpause", post(orders::unpause))
 }
 
 /// What is not there, and what is there but not with this method.

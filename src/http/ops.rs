@@ -29,9 +29,14 @@ pub(super) async fn healthy() -> &'static str {
     "quorate is healthy\n"
 }
 
-/// The journal was replayed (there is no engine before that) and the engine answers.
+/// The journal was replayed (there is no engine before that), takes what is written, and the engine
+/// answers.
 pub(super) async fn ready(State(door): State<Arc<ApiState>>) -> Result<&'static str, Refusal> {
     match tokio::time::timeout(READY_WITHIN, door.handle.read(|_| ())).await {
+        Ok(Some(())) if !door.handle.is_durable() => Err(Refusal::Unavailable(
+            "the journal takes nothing at the moment: alerts are refused, nothing is repaired"
+                .into(),
+        )),
         Ok(Some(())) => Ok("quorate is ready\n"),
         Ok(None) => Err(Refusal::Unavailable("the engine has stopped".into())),
         Err(_) => Err(Refusal::Unavailable("the engine does not answer".into())),

@@ -119,10 +119,8 @@ fn run_id(id: &str) -> Result<RunId, Refusal> {
 }
 
 fn span(text: Option<&str>) -> Result<Option<Duration>, Refusal> {
-    let wrong =
-        |text: &str| Refusal::Usage(format!("for: {text:?} is no duration, as 90s or 1h is"));
-    let span = text.map(|text| parse_duration(text).ok_or_else(|| wrong(text))).transpose()?;
-    match span {
+    let span = text.map(parse_duration).transpose();
+    match span.map_err(|error| Refusal::Usage(format!("for: {error}")))? {
         Some(Duration::ZERO) => Err(Refusal::Usage("for: must be longer than 0s".into())),
         span => Ok(span),
     }

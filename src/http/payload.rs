@@ -4,14 +4,12 @@
 //! are passed over. A value of an unexpected type spoils its own alert and nothing else, so there is
 //! no second, slower way through: only text that is no JSON is refused whole.
 
-use std::{borrow::Cow, fmt};
+mod raw;
+#[cfg(test)]
+mod tests;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-
-use super::error::Refusal;
+use self::raw::{Raw, RawAlert, RawLabels, Scalar};
+use super::error::{Refusal, shown};
 use crate::domain::{
     alert::{Incoming, labels::Labels},
     base::time::Time,
@@ -23,6 +21,11 @@ pub(super) const ALERTS_MAX: usize = 10_000;
 
 /// Labels of one alert. Prometheus targets carry 10 to 30.
 pub(super) const LABELS_MAX: usize = 128;
+
+/// Names and values of one alert's labels together, in bytes: what is kept of an alert, on disk and
+/// in memory (annotations are not). Real ones have a few hundred; hosted Prometheis allow 30 labels
+/// of 3 KiB, and this is room for 128 of half a KiB.
+pub(super) const LABELS_BYTES_MAX: usize = 64 << 10;
 
 /// Alertmanager's version of the format.
 const VERSION: &str = "4";
@@ -99,6 +102,7 @@ impl Delivery {
             VERSION => {}
             "" => return Err(missing("version", "`version`")),
             other => {
+                let other = shown(other);
                 let message = if other == "1" {
                     "version \"1\" is Grafana's format, which is not supported yet; let \
                      Alertmanager (version \"4\") send"
@@ -123,29 +127,6 @@ impl Delivery {
     }
 }
 
-#[derive(Default)]
-struct Raw<'a> {
-    version: Option<Scalar<'a>>,
-    truncated: Option<Scalar<'a>>,
-    alerts: Option<List<'a>>,
-}
-
-#[derive(Default)]
-struct List<'a> {
-    list: Vec<RawAlert<'a>>,
-    too_many: bool,
-}
-
-/// An alert as it stands there, right or wrong.
-#[derive(Default)]
-struct RawAlert<'a> {
-    status: Option<Scalar<'a>>,
-    labels: Option<RawLabels<'a>>,
-    starts_at: Option<Scalar<'a>>,
-    ends_at: Option<Scalar<'a>>,
-    is_no_object: bool,
-}
-
 type Wrong = (&'static str, String);
 
 impl RawAlert<'_> {
@@ -157,7 +138,7 @@ impl RawAlert<'_> {
         let firing = match status.as_deref() {
             Some("firing") => true,
             Some("resolved") => false,
-            Some(other) => return Err(("status", format!("{other:?} is no status"))),
+            Some(other) => return Err(("status", format!("{:?} is no status", shown(other)))),
             None => return Err(("status", "`firing` or `resolved` is needed".into())),
         };
         let labels = self.labels.ok_or(("labels", "is missing".to_owned()))?;
@@ -177,25 +158,10 @@ fn time(field: &'static str, given: Option<Scalar<'_>>) -> Result<Option<Time>, 
             if field == "endsAt" && (text.is_empty() || text == NO_END) {
                 return Ok(None);
             }
-            text.parse().map(Some).map_err(|error| (field, short(format!("{error}"))))
+            let read = shown(&text).parse::<Time>();
+            read.map(Some).map_err(|error| (field, error.to_string()))
         }
     }
-}
-
-/// A value from outside, cut for a message.
-fn short(text: String) -> String {
-    const LENGTH_MAX: usize = 200;
-    match text.char_indices().nth(LENGTH_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-#[derive(Default)]
-struct RawLabels<'a> {
-    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    count: usize,
-    wrong: Option<&'static str>,
 }
 
 impl RawLabels<'_> {
@@ -206,241 +172,10 @@ impl RawLabels<'_> {
         if self.count > LABELS_MAX {
             return Err(format!("{} labels are more than {LABELS_MAX}", self.count));
         }
+        if self.bytes > LABELS_BYTES_MAX {
+            return Err(format!("{} bytes of labels are more than {LABELS_BYTES_MAX}", self.bytes));
+        }
         let labels = Labels::new(self.pairs);
         if labels.is_empty() { Err("at least one is needed".into()) } else { Ok(labels) }
     }
 }
-
-/// Any JSON value of which only texts and whole numbers matter.
-enum Scalar<'a> {
-    Text(Cow<'a, str>),
-    Number(u64),
-    Other,
-}
-
-impl<'a> Scalar<'a> {
-    fn text(self) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Number(_) | Self::Other => None,
-        }
-    }
-
-    fn number(&self) -> u64 {
-        match self {
-            Self::Number(number) => *number,
-            Self::Text(_) | Self::Other => 0,
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-/// The part of a visitor that takes what was not wished for, and goes on behind it.
-macro_rules! pass_over {
-    ($other:expr; $($kind:ident $ty:ty),*) => {
-        $(fn $kind<E>(self, _: $ty) -> Result<Self::Value, E> { Ok($other) })*
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> { Ok($other) }
-    };
-}
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number(number))
-    }
-
-    pass_over!(Scalar::Other; visit_bool bool, visit_i64 i64, visit_f64 f64);
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        pass_seq(seq).map(|()| Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        pass_map(map).map(|()| Scalar::Other)
-    }
-}
-
-fn pass_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
-    while seq.next_element::<IgnoredAny>()?.is_some() {}
-    Ok(())
-}
-
-fn pass_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
-    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-    Ok(())
-}
-
-/// A key, borrowed where it holds no escape.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        match from.deserialize_any(ScalarVisitor)? {
-            Scalar::Text(text) => Ok(Self(text)),
-            Scalar::Number(_) | Scalar::Other => Ok(Self(Cow::Borrowed(""))),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Whole;
-        impl<'de> Visitor<'de> for Whole {
-            type Value = Raw<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with `version` and `alerts`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut raw = Raw::default();
-                while let Some(Key(key)) = map.next_key()? {
-                    match &*key {
-                        "version" => raw.version = Some(map.next_value()?),
-                        "truncatedAlerts" => raw.truncated = Some(map.next_value()?),
-                        "alerts" => raw.alerts = map.next_value::<Option<List<'de>>>()?,
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(raw)
-            }
-        }
-        from.deserialize_map(Whole)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Alerts;
-        impl<'de> Visitor<'de> for Alerts {
-            type Value = List<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of alerts")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut list = List::default();
-                while list.list.len() < ALERTS_MAX {
-                    match seq.next_element()? {
-                        Some(alert) => list.list.push(alert),
-                        None => return Ok(list),
-                    }
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    list.too_many = true;
-                }
-                Ok(list)
-            }
-        }
-        from.deserialize_seq(Alerts)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawAlert<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(AlertVisitor)
-    }
-}
-
-struct AlertVisitor;
-
-impl<'de> Visitor<'de> for AlertVisitor {
-    type Value = RawAlert<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an alert")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut alert = RawAlert::default();
-        while let Some(Key(key)) = map.next_key()? {
-            match &*key {
-                "status" => alert.status = Some(map.next_value()?),
-                "labels" => alert.labels = Some(map.next_value()?),
-                "startsAt" => alert.starts_at = Some(map.next_value()?),
-                "endsAt" => alert.ends_at = Some(map.next_value()?),
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(alert)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        pass_seq(seq).map(|()| RawAlert { is_no_object: true, ..RawAlert::default() })
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(RawAlert { is_no_object: true, ..RawAlert::default() })
-    }
-
-    pass_over!(RawAlert { is_no_object: true, ..RawAlert::default() };
-        visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64);
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawLabels<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(LabelsVisitor)
-    }
-}
-
-struct LabelsVisitor;
-
-const NO_LABELS: &str = "must be an object of texts";
-
-impl<'de> Visitor<'de> for LabelsVisitor {
-    type Value = RawLabels<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("labels")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut labels = RawLabels { pairs: Vec::with_capacity(16), ..RawLabels::default() };
-        while let Some((Key(name), value)) = map.next_entry::<Key<'de>, Scalar<'de>>()? {
-            labels.count += 1;
-            match value {
-                Scalar::Text(_) if name.is_empty() => labels.wrong = Some("a name is empty"),
-                Scalar::Text(text) if labels.count <= LABELS_MAX => labels.pairs.push((name, text)),
-                Scalar::Text(_) => {}
-                Scalar::Number(_) | Scalar::Other => labels.wrong = Some(NO_LABELS),
-            }
-        }
-        Ok(labels)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        pass_seq(seq).map(|()| RawLabels { wrong: Some(NO_LABELS), ..RawLabels::default() })
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(RawLabels { wrong: Some(NO_LABELS), ..RawLabels::default() })
-    }
-
-    pass_over!(RawLabels { wrong: Some(NO_LABELS), ..RawLabels::default() };
-        visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64);
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 //! `POST /api/v1/plans`: what a playbook would do to a cluster now. Nothing is changed by it, so a
 //! viewer may ask.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
@@ -12,6 +12,10 @@ use crate::{
     domain::{base::id::ClusterName, rules::expr::Value},
     engine::{commands, state::State as Engine},
 };
+
+/// A look ends by itself: its probes take `watch.timeout` at most, a minute, and the tools are asked
+/// behind them. What is known by then is shown.
+pub const LOOK_WITHIN: Duration = Duration::from_secs(75);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +38,9 @@ pub(super) async fn plan(
         params.insert(name.clone(), value);
     }
     let cluster = ClusterName::from(order.cluster);
-    door.handle.look_now(cluster.clone()).await; // a plan shows what is there now
+    // a plan shows what is there now; a member that is silent takes a whole probe to be so
+    let looked = door.handle.look_now(cluster.clone());
+    tokio::time::timeout(LOOK_WITHIN, looked).await.unwrap_or_default();
     let preview = move |state: &Engine| {
         let preview = commands::preview(state, &order.playbook, &cluster, params)?;
         Ok::<_, commands::CommandError>(PlanView::new(state, &preview))

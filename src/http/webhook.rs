@@ -2,33 +2,18 @@
 //!
 //! It reads the alerts' own status, never the group's. Good alerts of a body are kept although
 //! others are not. What is refused with a 4xx comes back every `group_interval`, so refusing is
-//! cheap: the secret and the announced size are looked at before the body.
+//! cheap: the secret (by the gate) and the announced size are looked at before the body.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
-    body::Body,
     extract::{Request, State},
-    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use futures::StreamExt;
 use tokio::time::Instant;
 
-use super::{
-    ANSWER_WITHIN, ApiState, auth,
-    error::Refusal,
-    payload::{self, ALERTS_MAX},
-    views::Receipt,
-};
-
-/// How much of a body that is too large is still taken and thrown away, in bytes: a client that is
-/// cut off while it sends sees a broken connection, which Alertmanager tries again, not the 413.
-const DRAINED_MAX: u64 = 64 << 20;
-
-/// Bodies are given this much room at first; the size that a client announces is its own claim.
-const ROOM_FIRST: usize = 64 << 10;
+use super::{ANSWER_WITHIN, ApiState, error::Refusal, payload, views::Receipt};
 
 /// What is known of a request when it is counted.
 struct Noted {
@@ -44,26 +29,30 @@ pub(super) async fn receive(State(door): State<Arc<ApiState>>, request: Request)
     let late = || Err(Refusal::Unavailable("the body or the journal took too long".into()));
     let response = match answer.unwrap_or_else(|_| late()) {
         Ok(receipt) => Json(receipt).into_response(),
-        Err(refusal) => {
-            let status = refusal.status().0.as_u16();
-            tracing::warn!(http.status = status, "webhook refused: {}", refusal.message());
-            refusal.into_response()
-        }
+        Err(refusal) => return refuse(&door, refusal, began, &noted),
     };
-    let code = response.status().as_u16();
-    door.metrics.webhook(noted.source, code, began.elapsed(), noted.bytes);
+    door.metrics.webhook(noted.source, response.status().as_u16(), began.elapsed(), noted.bytes);
     response
+}
+
+/// A webhook that the gate did not let in.
+pub(super) fn refused(door: &ApiState, refusal: Refusal, began: Instant) -> Response {
+    refuse(door, refusal, began, &Noted { source: "alertmanager", bytes: 0 })
+}
+
+fn refuse(door: &ApiState, refusal: Refusal, began: Instant, noted: &Noted) -> Response {
+    let status = refusal.status().0.as_u16();
+    door.refusals.log("webhook", &refusal);
+    door.metrics.webhook(noted.source, status, began.elapsed(), noted.bytes);
+    refusal.into_response()
 }
 
 async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Receipt, Refusal> {
     let (parts, body) = request.into_parts();
-    if let Some(secret) = &door.settings.webhook_bearer
-        && !secret.is(auth::bearer(&parts.headers)?)
-    {
-        return Err(Refusal::Unauthorized("unknown token".into()));
-    }
-    let body = read(&parts.headers, body, door.settings.webhook_body_max, noted).await?;
-    let delivery = payload::parse(&body, door.clock.now())?;
+    let most = door.settings.webhook_body_max;
+    // held to the end: what was read from it is about as large
+    let held = door.bodies.read(&parts.headers, body, most, &mut noted.bytes).await?;
+    let delivery = payload::parse(&held.bytes, door.clock.now())?;
     if delivery.version == "1" {
         noted.source = "grafana";
     }
@@ -72,10 +61,11 @@ async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Re
     let invalid = delivery.invalid.len();
     door.metrics.alerts_invalid(invalid as u64);
     if let Some(first) = delivery.invalid.into_iter().next() {
+        let first = Refusal::from(first);
         if delivery.alerts.is_empty() {
-            return Err(first.into());
+            return Err(first);
         }
-        tracing::warn!(alerts.invalid = invalid, "{}", Refusal::from(first).message());
+        door.refusals.log("an alert of a webhook was", &first);
     }
     let accepted = delivery.alerts.len();
     if accepted == 0 {
@@ -86,43 +76,4 @@ async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Re
     let durable = door.tasks.spawn(async move { handle.observe(delivery.alerts).await });
     let unmatched = durable.await.map_err(|_| Refusal::Unavailable("stopped".into()))??;
     Ok(Receipt { accepted, unmatched, invalid })
-}
-
-/// Reads a body of at most `most` bytes.
-async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    most: u64,
-    noted: &mut Noted,
-) -> Result<Vec<u8>, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let announced: Option<u64> = announced.and_then(|value| value.parse().ok());
-    noted.bytes = announced.unwrap_or_default();
-    if announced.is_some_and(|bytes| bytes > DRAINED_MAX) {
-        return Err(too_large(most));
-    }
-    let mut read = Vec::with_capacity(ROOM_FIRST.min(usize::try_from(noted.bytes).unwrap_or(0)));
-    let (mut bytes, mut chunks) = (0, body.into_data_stream());
-    while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|error| Refusal::Usage(format!("the body broke off: {error}")))?;
-        bytes += chunk.len() as u64;
-        if bytes.max(noted.bytes) <= most {
-            read.extend_from_slice(&chunk);
-        } else if bytes > DRAINED_MAX {
-            break;
-        } else {
-            read = Vec::new();
-        }
-    }
-    let announced = noted.bytes;
-    noted.bytes = bytes;
-    if bytes.max(announced) > most { Err(too_large(most)) } else { Ok(read) }
-}
-
-fn too_large(most: u64) -> Refusal {
-    Refusal::TooLarge(format!(
-        "the body is larger than webhook.max_body ({most} bytes); set `max_alerts` in \
-         Alertmanager's webhook_config (quorate takes up to {ALERTS_MAX} alerts in one body)"
-    ))
 }

@@ -66,12 +66,7 @@ pub(super) fn batch() -> Batch {
 impl Batch {
     /// Appends entries with these bodies.
     pub(super) fn append(mut self, to: &StreamName, n: u64, fence: u64, bodies: &[&str]) -> Self {
-        let entry = |body: &&str| NewEntry {
-            kind: "alert",
-            ver: 1,
-            at: Time(1_700_000_000_123),
-            body: (*body).into(),
-        };
+        let entry = |body: &&str| NewEntry::unchecked("alert", 1, Time(1_700_000_000_123), body);
         let entries = bodies.iter().map(entry).collect();
         self.appends.push(Append { stream: to.clone(), expected_n: n, fence, entries });
         self
@@ -122,6 +117,7 @@ contract! {
     a_batch_is_written_whole_or_not_at_all;
     /// Invariant 4: the store refuses a former owner.
     a_former_owner_cannot_append;
+    a_refused_batch_fails_alone_among_those_that_share_its_sync;
     the_order_of_calls_is_the_order_of_commits;
     an_empty_batch_answers_after_everything_before_it;
     /// Invariant 2: what is not durable is not acknowledged, nor what builds on it.
@@ -193,6 +189,26 @@ async fn a_former_owner_cannot_append(house: House) {
     }
     house.store.commit(batch().append(&prod, 1, 2, &["b"])).await.unwrap();
     assert_eq!(bodies(&house.read(&prod).await), ["a", "b"]);
+}
+
+async fn a_refused_batch_fails_alone_among_those_that_share_its_sync(house: House) {
+    let stream = |n: u64| StreamName::Cluster(format!("c{n}").as_str().into());
+    house.store.commit(batch().append(&stream(0), 0, 9, &["a"])).await.unwrap();
+    // all at once: a former owner of the first stream, a wrong position in the second
+    let (fenced, wrong) = (batch().append(&stream(0), 1, 8, &["x"]), 7);
+    let mut pending = vec![house.store.commit(fenced.alert(0, "x"))];
+    for n in 1..40 {
+        let at = if n == 1 { wrong } else { 0 };
+        let one = batch().append(&stream(n), at, 0, &["a"]).alert(n.cast_signed(), "a");
+        pending.push(house.store.commit(one));
+    }
+    let answers = join_all(pending).await;
+    assert!(matches!(answers[0], Err(StoreError::Fenced { .. })));
+    assert!(matches!(answers[1], Err(StoreError::Conflict { .. })));
+    assert!(answers[2..].iter().all(Result::is_ok));
+    let house = house.restart();
+    assert_eq!(house.store.alerts().await.unwrap().len(), 38);
+    assert_eq!(house.store.streams().await.unwrap().len(), 39);
 }
 
 async fn the_order_of_calls_is_the_order_of_commits(house: House) {
@@ -289,8 +305,8 @@ async fn rows_are_overwritten_and_deleted(house: House) {
 async fn a_closed_store_keeps_what_was_called_before_and_refuses_the_rest(house: House) {
     let (prod, store) = (prod(), &house.store);
     let before = store.commit(batch().append(&prod, 0, 0, &["a"]));
-    store.close().await;
-    store.close().await;
+    store.close().await.unwrap();
+    store.close().await.unwrap();
     before.await.unwrap();
     let refused = async |what: &mut (dyn Future<Output = Result<(), StoreError>> + Unpin)| {
         assert!(matches!(what.await, Err(StoreError::Closed)));

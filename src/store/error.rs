@@ -3,11 +3,15 @@
 use std::{error::Error, path::PathBuf, sync::Arc};
 
 use super::StreamName;
+use crate::domain::journal::record::EncodeError;
 
 /// What lies under a failure: an I/O or `SQLite` error, shared by all batches that it took down.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
 /// Why a store refused or could not do what it was asked.
+///
+/// An error means that nothing of the batch is stored, or will be, save where
+/// [`StoreError::may_be_durable`] says otherwise.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The caller's idea of the stream's position is wrong; nothing of the batch was written.
@@ -30,7 +34,8 @@ pub enum StoreError {
         /// The fence that the stream is at.
         found: u64,
     },
-    /// The batch could not be made durable. All later ones fail too until [`Store::heal`].
+    /// The batch is not durable: nothing of it is there. All later ones fail too until
+    /// [`Store::heal`].
     ///
     /// [`Store::heal`]: crate::store::Store::heal
     #[error("the store could not make it durable")]
@@ -38,6 +43,25 @@ pub enum StoreError {
         /// The first failure since the last heal.
         source: Cause,
     },
+    /// The batch may be durable, whole, or not at all: what depends on it must be read back first.
+    /// All later ones fail until [`Store::heal`].
+    ///
+    /// [`Store::heal`]: crate::store::Store::heal
+    #[error("the store cannot tell whether it became durable")]
+    Unknown {
+        /// What hides the answer.
+        source: Cause,
+    },
+    /// What the store shows from now on proves nothing: a sync failed, or its files are gone.
+    /// Nothing was tried. The process has to end; the next start reads what is really there.
+    #[error("the store is broken, and this process has to end")]
+    Broken {
+        /// What broke it.
+        source: Cause,
+    },
+    /// A record that would not read back as it is. Nothing of its batch was written.
+    #[error("the journal takes only what it can read back")]
+    Unreadable(#[source] Arc<EncodeError>),
     /// The store could not be read. Nothing changed.
     #[error("the store could not be read")]
     Read {
@@ -55,7 +79,7 @@ pub enum StoreError {
     /// Another server works on this store.
     #[error("the store is held by {}", holder(*pid))]
     Held {
-        /// The holder's process id; `None` where its lock file does not tell.
+        /// The holder's process id; `None` where the system does not tell.
         pid: Option<u32>,
     },
     /// A later version of quorate wrote this store; this one must not touch it.
@@ -86,9 +110,32 @@ impl StoreError {
     /// outside is told as 503.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Failed { .. } | Self::Read { .. } => true,
+            Self::Failed { .. }
+            | Self::Unknown { .. }
+            | Self::Broken { .. }
+            | Self::Read { .. } => true,
             Self::Conflict { .. }
             | Self::Fenced { .. }
+            | Self::Unreadable(_)
+            | Self::Open { .. }
+            | Self::Held { .. }
+            | Self::NewerSchema { .. }
+            | Self::Closed
+            | Self::Corrupt { .. } => false,
+        }
+    }
+
+    /// Whether what was to be written may be there all the same. It has to be read back before
+    /// anybody acts on either answer.
+    pub fn may_be_durable(&self) -> bool {
+        match self {
+            Self::Unknown { .. } => true,
+            Self::Failed { .. }
+            | Self::Broken { .. }
+            | Self::Read { .. }
+            | Self::Conflict { .. }
+            | Self::Fenced { .. }
+            | Self::Unreadable(_)
             | Self::Open { .. }
             | Self::Held { .. }
             | Self::NewerSchema { .. }

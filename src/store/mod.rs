@@ -1,7 +1,7 @@
 //! The journal store: what was decided and done, one stream per cluster, and the rows beside it.
 //!
-//! A store keeps bytes and positions; it does not know what an entry means, never reads a clock and
-//! never retries. The one thing to know: [`Store::commit`] takes its place in line when it is
+//! A store keeps bytes and positions; it does not know what an entry means (only that it reads back),
+//! never reads a clock and never retries. The one thing to know: [`Store::commit`] takes its place in line when it is
 //! called, not when it is awaited, so the order of calls is the order of commits.
 //!
 //! # Design
@@ -14,18 +14,23 @@ mod contract;
 mod embedded;
 mod error;
 mod memory;
+mod position;
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::domain::base::{id::ClusterName, time::Time};
+use crate::domain::{
+    base::{id::ClusterName, time::Time},
+    journal::record::{Record, VERSION},
+};
 
 #[doc(hidden)]
 pub use self::embedded::open_embedded_bounded;
@@ -49,8 +54,13 @@ pub const QUEUED_MAX: usize = 4096;
 /// One process at a time works on a store. Bodies are bounded by who makes them.
 ///
 /// # Errors
-/// After [`StoreError::Failed`] every commit that was made before [`Store::heal`] fails as well: the
-/// caller's memory already holds what did not become durable, and must be rolled back first.
+/// A commit answers that it is durable, or an error that says that nothing of it is there, or
+/// [`StoreError::Unknown`]: then it has to be read back first. After [`StoreError::Failed`] and
+/// `Unknown` every commit that was made before [`Store::heal`] fails as well: the caller's memory
+/// already holds what did not become durable, and must be rolled back first. Such commits are refused
+/// at once and cost nothing. [`StoreError::Conflict`], [`StoreError::Fenced`] and
+/// [`StoreError::Unreadable`] fail their own batch alone, also where many share one sync.
+/// [`StoreError::Broken`] is for good, see [`Store::fatal`].
 pub trait Store: Send + Sync + fmt::Debug {
     /// Takes its place in line at once and answers when the batch is durable. An empty batch is a
     /// barrier: it answers when everything before it is durable, and fails if any of that failed.
@@ -87,10 +97,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// All observed rows, by cluster.
     fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>>;
 
-    /// Ends the failed state for every commit made from now on.
+    /// Ends the failed state for every commit made from now on, where something has failed by now;
+    /// else it does nothing, so that of many who saw one failure the second changes nothing. What
+    /// was in line by now and fails later is a new failure.
     fn heal(&self);
 
-    /// The size on disk in bytes (0 where there is none).
+    /// Resolves when the store can go on no more: a sync failed, or its files were deleted or
+    /// replaced. What it shows from then on proves nothing, so the process has to end with this
+    /// error; the next start reads what is really there.
+    fn fatal(&self) -> BoxFuture<'static, StoreError>;
+
+    /// The size on disk in bytes (0 where there is none), as the writer last saw it: never waits.
     fn bytes(&self) -> u64;
 
     /// The quorate version that wrote last before this store was opened; `None` if it was new. It is
@@ -98,7 +115,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn written_by(&self) -> Option<String>;
 
     /// Makes everything durable that was called before, then refuses with [`StoreError::Closed`].
-    fn close(&self) -> BoxFuture<'_, ()>;
+    /// Waits for a disk that does not answer only so long, then says with [`StoreError::Unknown`]
+    /// what may not be durable.
+    fn close(&self) -> BoxFuture<'static, Result<(), StoreError>>;
 }
 
 /// The name of a stream.
@@ -169,17 +188,31 @@ pub struct Append {
     pub entries: Vec<NewEntry>,
 }
 
-/// An entry before it has its place.
+/// An entry before it has its place. It is made of a record only, and only of one that was shown to
+/// read back: a single entry that cannot be read keeps every later start from the whole journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
-    /// What it records, of a closed list.
-    pub kind: &'static str,
-    /// The version of its body.
-    pub ver: u16,
-    /// When it was decided.
-    pub at: Time,
-    /// JSON.
-    pub body: String,
+    kind: &'static str,
+    ver: u16,
+    at: Time,
+    body: String,
+}
+
+impl NewEntry {
+    /// A record that was decided at `at`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where it would not read back as it is.
+    pub fn of(record: &Record, at: Time) -> Result<Self, StoreError> {
+        let body = record.encode().map_err(|source| StoreError::Unreadable(Arc::new(source)))?;
+        Ok(Self { kind: record.kind(), ver: VERSION, at, body })
+    }
+
+    /// What no record is: for tests of what must be refused.
+    #[cfg(test)]
+    pub(crate) fn unchecked(kind: &'static str, ver: u16, at: Time, body: &str) -> Self {
+        Self { kind, ver, at, body: body.into() }
+    }
 }
 
 /// An entry of the journal.

@@ -7,6 +7,7 @@
 mod actions;
 mod inventory;
 mod look;
+mod probe;
 mod world;
 
 use std::{
@@ -326,7 +327,7 @@ impl Target for FakeTarget {
     }
 
     fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed> {
-        Box::pin(async move { actions::probe(&self.world(), call, before) })
+        Box::pin(async move { probe::probe(&self.world(), call, before) })
     }
 
     fn commands(&self, call: &Call) -> Vec<String> {

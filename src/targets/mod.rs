@@ -14,6 +14,8 @@ mod http;
 mod prometheus;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Debug, path::PathBuf};
 

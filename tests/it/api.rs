@@ -211,3 +211,16 @@ async fn why_says_where_an_alert_was_left() {
     }
     app.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_that_lasts_too_long_is_refused_with_the_bound() {
+    let app = TestApp::start().await;
+    for (order, member) in [("pause", json!({})), ("attest", json!({"member": "m1"}))] {
+        let mut body = json!({"reason": "x", "for": "9999999d"});
+        body.as_object_mut().unwrap().extend(member.as_object().unwrap().clone());
+        let refused = app.post(&format!("/api/v1/clusters/c1/{order}"), &body).await;
+        assert_eq!(refused.code, 400, "{}", refused.text);
+        assert!(refused.message().contains("longer than 3650d"), "{}", refused.message());
+    }
+    app.stop().await;
+}

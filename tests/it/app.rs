@@ -110,6 +110,12 @@ impl TestApp {
         Self { app, patient, store, url, client: client.build().unwrap() }
     }
 
+    /// Resolves when the server cannot go on.
+    pub(crate) async fn broken(&mut self) -> String {
+        let broken = tokio::time::timeout(GENEROUS, self.app.broken()).await;
+        format!("{:#}", broken.expect("it goes on as if nothing was"))
+    }
+
     /// A request to be finished by the caller.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))

@@ -4,6 +4,7 @@
 mod api;
 mod app;
 mod cli;
+mod crowd;
 mod roles;
 mod serve;
 mod webhook;

@@ -74,7 +74,8 @@ async fn put_is_accepted_as_post_is() {
 #[tokio::test]
 async fn hostile_labels_are_kept_as_they_are_and_obeyed_by_nobody() {
     let app = TestApp::start().await;
-    let long = "x".repeat(1 << 20);
+    // as much as is kept of one alert, but for the other labels
+    let long = "x".repeat(65_000);
     let labels = json!({
         "alertname": "$(touch /x); `reboot`", "path": "../../etc/passwd", "lines": "a\nb\r\u{1b}[2J",
         "quotes": "\"'\\", "größe.ß/日本": "é", "long": long, "empty": "", "__proto__": "${run.id}",
@@ -152,6 +153,12 @@ async fn too_many_alerts_or_labels_or_bytes_are_refused() {
     assert_eq!(app.alerts(&Value::Array(vec![small; 10_000])).await.code, 200);
     let labels: serde_json::Map<_, _> = (0..129).map(|n| (format!("l{n}"), json!("x"))).collect();
     assert_eq!(app.alerts(&json!([alert(&Value::Object(labels))])).await.code, 422);
+    let long = alert(&json!({"alertname": "x", "long": "x".repeat(64 << 10)}));
+    let answer = app.alerts(&json!([long])).await;
+    assert_eq!((answer.code, answer.error()), (422, "unusable"), "{}", answer.text);
+    assert_eq!(answer.json["error"]["field"], "labels", "{}", answer.text);
+    let answer = app.alerts(&json!([long, alert(&json!({"alertname": "x"}))])).await;
+    assert_eq!(answer.json, json!({"accepted": 1, "unmatched": 1, "invalid": 1}));
     let large = json!({"a": "x".repeat(4 << 20)});
     let announced = app.alerts(&json!([alert(&large)])).await;
     assert_eq!((announced.code, announced.error()), (413, "too_large"));
@@ -263,5 +270,69 @@ async fn the_bearer_token_is_asked_for_and_follows_its_file() {
     fs::write(&file, "another one").unwrap();
     assert_eq!(post(Some("s3cret")).await.code, 401);
     assert_eq!(post(Some("another one")).await.code, 200);
+    app.stop().await;
+}
+
+/// Rows: E22. What the page cache shows after a failed sync proves nothing.
+#[tokio::test]
+async fn a_sync_that_fails_is_503_and_ends_the_server() {
+    let mut app = TestApp::start().await;
+    app.store.fail_sync_next(false);
+    let answer = app.alerts(&json!([alert(&json!({"alertname": "Lost"}))])).await;
+    assert_eq!(answer.code, 503, "{}", answer.text);
+    let error = app.broken().await;
+    assert!(error.starts_with("the store is broken, and this process has to end: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_whose_commits_fail_is_not_ready_until_one_succeeds() {
+    let app = TestApp::start().await;
+    app.eventually("/api/v1/clusters/c1", |c| c["verdict"] == "healthy").await;
+    assert_eq!(app.get("/-/ready").await.code, 200);
+    app.store.fail_next(1_000_000);
+    app.eventually("/-/ready", |answer| answer["error"]["code"] == "unavailable").await;
+    assert_eq!(app.get("/-/healthy").await.code, 200);
+    app.store.fail_next(0);
+    let until = tokio::time::Instant::now() + Duration::from_secs(25);
+    while app.get("/-/ready").await.code != 200 {
+        assert!(tokio::time::Instant::now() < until, "a commit that succeeds was not noticed");
+    }
+    app.stop().await;
+}
+
+/// What was sent is repeated to be known again, not to be sent back whole.
+#[tokio::test]
+async fn a_wrong_value_is_echoed_in_part() {
+    let app = TestApp::start().await;
+    let huge = "\u{1}".repeat(1 << 20);
+    let mut status = alert(&json!({"alertname": "x"}));
+    status["status"] = json!(huge);
+    let mut time = alert(&json!({"alertname": "x"}));
+    time["startsAt"] = json!(huge);
+    for body in [
+        json!({"version": huge, "alerts": []}),
+        json!({"version": "4", "alerts": huge}),
+        json!(huge),
+        webhook(&json!([status])),
+        webhook(&json!([time])),
+    ] {
+        let answer = app.post(PATH, &body).await;
+        assert_eq!((answer.code, answer.error()), (422, "unusable"));
+        assert!(answer.text.len() < 4000, "{} bytes came back", answer.text.len());
+    }
+    let long = "x".repeat(30_000);
+    let attest = json!({"member": long, "reason": "x", "for": "1h"});
+    for answer in [
+        app.get(&format!("/api/v1/clusters/{long}")).await,
+        app.get(&format!("/{long}")).await,
+        app.get(&format!("/api/v1/runs?state={long}&{long}=1")).await,
+        app.post(&format!("/api/v1/clusters/{long}/pause"), &json!({"reason": "x"})).await,
+        app.post("/api/v1/clusters/c1/attest", &attest).await,
+        app.post("/api/v1/clusters/c1/pause", &json!({&long: "x"})).await,
+        app.post("/api/v1/clusters/c1/pause", &json!({"reason": "x", "for": long})).await,
+    ] {
+        assert!((400..500).contains(&answer.code), "{}", answer.text);
+        assert!(answer.text.len() < 4000, "{} bytes came back", answer.text.len());
+    }
     app.stop().await;
 }

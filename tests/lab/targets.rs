@@ -88,14 +88,20 @@ impl Bench {
         Value::map([("scratch", scratch), ("snapshot", snapshot)])
     }
 
-    /// Restores a stopped member's snapshot in its place and starts it.
-    fn rebuild(&self, member: &str, snapshot: &Value) -> Value {
+    /// Restores a stopped member's snapshot in its place.
+    fn restore(&self, member: &str, snapshot: &Value) -> Value {
         let path = ("snapshot", snapshot.get("path").unwrap().clone());
         let restore = [path, ("to", Value::str("new")), ("bump", Value::Int(1_000_000))];
         let restored = self.act("etcd.restore", member, &restore);
         assert_eq!(self.act("etcd.restore", member, &restore), restored, "one token, one id");
         self.act("etcd.data_out", member, &[("to", Value::str("old"))]);
         self.act("etcd.data_in", member, &[("from", Value::str("new"))]);
+        restored
+    }
+
+    /// The same, and starts it.
+    fn rebuild(&self, member: &str, snapshot: &Value) -> Value {
+        let restored = self.restore(member, snapshot);
         self.act("host.service.start", member, &[]);
         eventually(GENEROUS, "the restored member leads itself", || self.look().voters.is_some());
         restored
@@ -191,6 +197,37 @@ fn a_silent_survivor_is_read_by_a_copy_and_its_peer_port_still_speaks() {
     assert_eq!(text(&chosen, "member"), "m2");
     bench.rebuild("m2", &snapshot);
     assert_eq!(bench.etcd.count_keys("m2", "k"), Some(40));
+}
+
+/// Rows: E22, E23. The process is gone, and so is what its files' times could tell: what a member
+/// acknowledged stands in its log.
+#[test]
+fn a_start_that_served_is_not_disproved_by_its_end_and_one_that_never_was_is() {
+    let bench = Bench::of(Layout::of(3));
+    bench.etcd.put_many("m1", "k", 10);
+    bench.etcd.kill9("m2");
+    bench.etcd.kill9("m3");
+    bench.etcd.wait_leaderless("m1");
+    let snapshot = bench.act("etcd.snapshot", "m1", &[]);
+    bench.act("host.service.stop", "m1", &[]);
+    bench.restore("m1", &snapshot);
+    let call = bench.call("host.service.start", &[("member", Value::str("m1"))]);
+    let before = wait_for(bench.patient.before(&call)).unwrap();
+    let probe = || wait_for(bench.patient.probe(&call, &before));
+    assert!(matches!(probe(), Probed::NotDone { .. }), "{:?}", probe());
+    wait_for(bench.patient.act(&call, &before)).unwrap();
+    eventually(GENEROUS, "the restored member takes a write", || {
+        bench.etcd.put("m1", "acknowledged", "v").is_ok()
+    });
+    bench.etcd.kill9("m1");
+    let wal = bench.etcd.member("m1").data.join("member/wal");
+    for entry in std::fs::read_dir(&wal).unwrap() {
+        let file = std::fs::File::options().write(true).open(entry.unwrap().path()).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    }
+    assert!(matches!(probe(), Probed::Unknown(_)), "{:?}", probe());
+    std::fs::rename(&wal, wal.with_extension("away")).unwrap();
+    assert!(matches!(probe(), Probed::Unknown(_)), "{:?}", probe());
 }
 
 /// Rows: E13, E14.

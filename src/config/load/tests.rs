@@ -80,6 +80,9 @@ fn an_empty_configuration_has_the_defaults() {
     let config = check("# nothing\n", &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:9912");
     assert!(config.clusters.is_empty() && config.webhook.bearer_file.is_none());
+    assert_eq!((config.webhook.max_body, config.webhook.bodies_max), (10 << 20, 64 << 20));
+    let large = check("webhook: {max_body: 100MiB}\n", &[]).unwrap().webhook;
+    assert_eq!(large.bodies_max, large.max_body);
 }
 
 #[test]
@@ -108,6 +111,9 @@ fn values_have_their_types_and_bounds() {
     first("retention: {finished: 5}", &[("Q103", 1, 23)]);
     first("webhook: {max_body: 10MB}", &[("Q106", 1, 21)]);
     first("webhook: {max_body: 10GiB}", &[("Q107", 1, 21)]);
+    first("webhook: {bodies_max: 8GiB}", &[("Q107", 1, 23)]);
+    first("webhook: {max_body: 2MiB, bodies_max: 1MiB}", &[("Q107", 1, 39)]);
+    first("webhook: {max_body: 2MiB, bodies_max: 2MiB}", &[]);
     with("127.0.0.1:0", "localhost", &[("Q403", 1, 9)]);
     with("http://127.0.0.1:12379", "127.0.0.1:12379", &[("Q403", 9, 30)]);
     with("http://127.0.0.1:12379", "http://127.0.0.1", &[("Q403", 9, 30)]);

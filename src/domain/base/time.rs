@@ -7,15 +7,25 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// The longest duration that is taken from anybody: ten years. Nothing is kept, waited for or paused
+/// longer than that, and now and this together stay far below [`Time::MAX`].
+pub const DURATION_MAX: Duration = Duration::from_hours(24 * 3650);
+
 /// Milliseconds since the Unix epoch, UTC. Shown as RFC 3339 with milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub i64);
 
 impl Time {
-    /// This time and `span` later, without overflow.
+    /// The earliest time that RFC 3339 can write: the beginning of the year 0.
+    pub const MIN: Self = Self(-62_167_219_200_000);
+    /// The latest time that can be written and read back: one day before the year 10000.
+    pub const MAX: Self = Self(253_402_207_200_000);
+
+    /// This time and `span` later, never later than [`Time::MAX`].
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        let later = self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        Self(later).min(Self::MAX)
     }
 
     /// How long before `self` was `earlier`; zero if it was later.
@@ -38,8 +48,8 @@ impl FromStr for Time {
 
     /// RFC 3339, with any offset and any number of decimals (cut to milliseconds).
     fn from_str(text: &str) -> Result<Self, TimeError> {
-        let at = text.parse::<jiff::Timestamp>();
-        at.map(|at| Self(at.as_millisecond())).map_err(|_| TimeError(text.into()))
+        let at = text.parse::<jiff::Timestamp>().map(|at| Self(at.as_millisecond()));
+        at.ok().filter(|at| *at >= Self::MIN).ok_or_else(|| TimeError(text.into()))
     }
 }
 
@@ -47,6 +57,17 @@ impl FromStr for Time {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no RFC 3339 time, as 2026-11-21T03:33:52.240Z is")]
 pub struct TimeError(String);
+
+/// A text that is no duration, or one too long.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DurationError {
+    /// It is not written as durations are.
+    #[error("{0:?} is not a duration: write whole numbers with units, as 90s or 1h30m")]
+    Syntax(String),
+    /// It is longer than [`DURATION_MAX`].
+    #[error("{0:?} is longer than {max}, the longest duration there is", max = format_duration(DURATION_MAX))]
+    TooLong(String),
+}
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -61,15 +82,17 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// Parses `1d2h3m4s5ms`: whole numbers, each unit with its own, no spaces.
-pub fn parse_duration(text: &str) -> Option<Duration> {
+/// Parses `1d2h3m4s5ms`: whole numbers, each unit with its own, no spaces; at most [`DURATION_MAX`].
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    let syntax = || DurationError::Syntax(text.into());
     let mut rest = text;
     let mut total: u64 = 0;
     if rest.is_empty() {
-        return None;
+        return Err(syntax());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| *n > 0)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| *n > 0);
+        let digits = digits.ok_or_else(syntax)?;
         let unit =
             rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| n + digits);
         let factor: u64 = match &rest[digits..unit] {
@@ -79,12 +102,15 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
             "h" => 3_600_000,
             "d" => 86_400_000,
             "w" => 604_800_000,
-            _ => return None,
+            _ => return Err(syntax()),
         };
-        total = total.checked_add(rest[..digits].parse::<u64>().ok()?.checked_mul(factor)?)?;
+        // only digits, so what does not parse is too large
+        let count = rest[..digits].parse().unwrap_or(u64::MAX);
+        total = total.saturating_add(count.saturating_mul(factor));
         rest = &rest[unit..];
     }
-    Some(Duration::from_millis(total))
+    let span = Duration::from_millis(total);
+    if span > DURATION_MAX { Err(DurationError::TooLong(text.into())) } else { Ok(span) }
 }
 
 /// Writes a duration so that [`parse_duration`] reads it back: `1h30m`, `90s` becomes `1m30s`.
@@ -117,9 +143,7 @@ pub mod duration {
     /// Reads `1m30s`.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
-        parse_duration(&text).ok_or_else(|| {
-            de::Error::custom(format!("{text:?} is no duration, write 90s or 1h30m"))
-        })
+        parse_duration(&text).map_err(de::Error::custom)
     }
 }
 
@@ -132,7 +156,7 @@ mod tests {
         for (text, millis) in
             [("90s", 90_000), ("1h30m", 5_400_000), ("5ms", 5), ("1d2h", 93_600_000)]
         {
-            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
             assert_eq!(
                 parse_duration(&format_duration(Duration::from_millis(millis)))
                     .unwrap()
@@ -140,9 +164,29 @@ mod tests {
                 u128::from(millis)
             );
         }
-        for text in ["", "5", "s", "1.5s", "1 s", "-1s", "99999999999999999999s"] {
-            assert_eq!(parse_duration(text), None, "{text}");
+        for text in ["", "5", "s", "1.5s", "1 s", "-1s", "3000000"] {
+            assert_eq!(parse_duration(text), Err(DurationError::Syntax(text.into())), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_bounded_and_the_error_says_the_bound() {
+        assert_eq!(parse_duration("3650d"), Ok(DURATION_MAX));
+        for text in ["3650d1ms", "9999999d", "99999999999999999999s", "9999999999999999w"] {
+            let error = parse_duration(text).unwrap_err();
+            assert_eq!(error, DurationError::TooLong(text.into()));
+            assert!(error.to_string().contains("longer than 3650d"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_time_that_can_be_made_is_written_so_that_it_reads_back() {
+        assert_eq!(Time::MAX.0, jiff::Timestamp::MAX.as_second() * 1000);
+        let now = Time(1_795_000_000_000);
+        for time in [Time::MIN, Time::MAX, now.after(Duration::MAX), now.after(DURATION_MAX)] {
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        assert!("-000001-12-31T00:00:00Z".parse::<Time>().is_err());
     }
 
     #[test]

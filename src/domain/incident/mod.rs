@@ -18,6 +18,7 @@ use super::{
     alert::labels::Labels,
     base::{
         id::{IncidentId, PlaybookName, RunId},
+        kinds,
         time::Time,
     },
     rules::response::Response,
@@ -122,20 +123,15 @@ pub enum IncidentEvent {
     },
 }
 
-impl IncidentEvent {
-    /// The journal's kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::IncidentOpened { .. } => "incident_opened",
-            Self::IncidentConfirmed { .. } => "incident_confirmed",
-            Self::IncidentContradicted { .. } => "incident_contradicted",
-            Self::Decided { .. } => "decided",
-            Self::Dispatched { .. } => "dispatched",
-            Self::RungEnded { .. } => "rung_ended",
-            Self::IncidentClosed { .. } => "incident_closed",
-        }
-    }
-}
+kinds! { IncidentEvent {
+    Self::IncidentOpened { .. } => "incident_opened",
+    Self::IncidentConfirmed { .. } => "incident_confirmed",
+    Self::IncidentContradicted { .. } => "incident_contradicted",
+    Self::Decided { .. } => "decided",
+    Self::Dispatched { .. } => "dispatched",
+    Self::RungEnded { .. } => "rung_ended",
+    Self::IncidentClosed { .. } => "incident_closed",
+} }
 
 /// A record about an incident, with the incident it is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,21 +2,23 @@
 //!
 //! A record's kind and version are written beside it. An older version is read for ever; a kind or
 //! version from a later quorate is refused by name, never skipped: skipping one record would make
-//! the fold a different history.
+//! the fold a different history. For the same reason no record is written that does not read back
+//! as it was: [`Record::encode`] reads its own text before anybody gets it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     base::{
         id::{EtcdId, LossId, MemberName, RunId},
+        kinds,
         time::Time,
     },
     etcd::{evidence::Attestation, loss::LossRecord},
     incident::{
-        IncidentRecord,
+        IncidentEvent, IncidentRecord,
         ledger::{Attempt, Subject},
     },
-    run::event::RunRecord,
+    run::event::{RunEvent, RunRecord},
 };
 
 /// The version every kind is written in today.
@@ -158,27 +160,60 @@ pub enum DecodeError {
         #[source]
         source: serde_json::Error,
     },
+    /// Its body is sound, and is that of another kind.
+    #[error("journal record {kind:?} holds the body of {body:?}")]
+    OtherKind {
+        /// The kind beside it.
+        kind: String,
+        /// The kind of its body.
+        body: &'static str,
+    },
 }
 
+/// A record that must not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// It could not be read back: no later start would get past it.
+    #[error("record {kind:?} could not be read back, so it is not written")]
+    Lost {
+        /// Its kind.
+        kind: &'static str,
+        /// What reading it back would meet.
+        #[source]
+        source: DecodeError,
+    },
+    /// It would read back as something else: a restart would fold another history.
+    #[error("record {kind:?} would read back as something else, so it is not written")]
+    Changed {
+        /// Its kind.
+        kind: &'static str,
+    },
+}
+
+kinds! { Record {
+    Self::AttemptEnded(_) => "attempt_ended",
+    Self::LossRecorded(_) => "loss_recorded",
+    Self::LossAcknowledged(_) => "loss_acknowledged",
+    Self::Attested(_) => "attested",
+    Self::Paused(_) => "paused",
+    Self::Unpaused(_) => "unpaused",
+    Self::WatchSet(_) => "watch_set",
+    Self::WatchReported(_) => "watch_reported",
+} else {
+    Self::Incident(record) => record.event.kind(),
+    Self::Run(record) => record.event.kind(),
+} }
+
 impl Record {
-    /// The journal's kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Incident(record) => record.event.kind(),
-            Self::Run(record) => record.event.kind(),
-            Self::AttemptEnded(_) => "attempt_ended",
-            Self::LossRecorded(_) => "loss_recorded",
-            Self::LossAcknowledged(_) => "loss_acknowledged",
-            Self::Attested(_) => "attested",
-            Self::Paused(_) => "paused",
-            Self::Unpaused(_) => "unpaused",
-            Self::WatchSet(_) => "watch_set",
-            Self::WatchReported(_) => "watch_reported",
-        }
+    /// The body as JSON, shown to read back as this record.
+    pub fn encode(&self) -> Result<String, EncodeError> {
+        let (kind, body) = (self.kind(), self.to_json());
+        let read = Self::decode(kind, VERSION, &body);
+        let read = read.map_err(|source| EncodeError::Lost { kind, source })?;
+        if read == *self { Ok(body) } else { Err(EncodeError::Changed { kind }) }
     }
 
-    /// The body as JSON.
-    pub fn encode(&self) -> String {
+    fn to_json(&self) -> String {
         let body = match self {
             Self::Incident(record) => serde_json::to_string(record),
             Self::Run(record) => serde_json::to_string(record),
@@ -196,7 +231,7 @@ impl Record {
 
     /// Reads a record back.
     pub fn decode(kind: &str, ver: u16, body: &str) -> Result<Self, DecodeError> {
-        if ver != VERSION || !KINDS.contains(&kind) {
+        if ver != VERSION || !kinds().any(|known| known == kind) {
             return Err(DecodeError::Unknown { kind: kind.into(), ver });
         }
         let read = match kind {
@@ -208,64 +243,56 @@ impl Record {
             "unpaused" => serde_json::from_str(body).map(Self::Unpaused),
             "watch_set" => serde_json::from_str(body).map(Self::WatchSet),
             "watch_reported" => serde_json::from_str(body).map(Self::WatchReported),
-            kind if INCIDENT_KINDS.contains(&kind) => {
+            kind if IncidentEvent::KINDS.contains(&kind) => {
                 serde_json::from_str(body).map(Self::Incident)
             }
             _ => serde_json::from_str(body).map(Self::Run),
         };
-        read.map_err(|source| DecodeError::Body { kind: kind.into(), ver, source })
+        let read = read.map_err(|source| DecodeError::Body { kind: kind.into(), ver, source })?;
+        match read.kind() {
+            same if same == kind => Ok(read),
+            body => Err(DecodeError::OtherKind { kind: kind.into(), body }),
+        }
     }
 }
 
-const INCIDENT_KINDS: [&str; 7] = [
-    "incident_opened",
-    "incident_confirmed",
-    "incident_contradicted",
-    "decided",
-    "dispatched",
-    "rung_ended",
-    "incident_closed",
-];
-
 /// Every kind there is.
-pub const KINDS: [&str; 39] = [
-    "incident_opened",
-    "incident_confirmed",
-    "incident_contradicted",
-    "decided",
-    "dispatched",
-    "rung_ended",
-    "incident_closed",
-    "run_started",
-    "foreach_started",
-    "foreach_stopped",
-    "step_skipped",
-    "step_started",
-    "step_done",
-    "step_failed",
-    "step_disproved",
-    "undo_started",
-    "undo_done",
-    "undo_skipped",
-    "undo_failed",
-    "finalizer_started",
-    "finalizer_done",
-    "finalizer_skipped",
-    "finalizer_failed",
-    "approval_asked",
-    "approved",
-    "denied",
-    "unwind_started",
-    "run_parked",
-    "run_resumed",
-    "verified",
-    "run_finished",
-    "attempt_ended",
-    "loss_recorded",
-    "loss_acknowledged",
-    "attested",
-    "paused",
-    "unpaused",
-    "watch_set",
-    "watch_reported",
-];
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    let all = [IncidentEvent::KINDS, RunEvent::KINDS, Record::KINDS];
+    all.into_iter().flatten().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn pause(until: i64) -> Record {
+        let said = Attribution { by: "anna".into(), reason: "maintenance".into() };
+        Record::Paused(Paused { said, until: Some(Time(until)) })
+    }
+
+    #[test]
+    fn what_would_not_read_back_is_not_encoded() {
+        assert!(pause(1_795_000_000_000).encode().is_ok());
+        let lost = pause(i64::MAX).encode().unwrap_err();
+        assert!(matches!(lost, EncodeError::Lost { kind: "paused", .. }), "{lost}");
+    }
+
+    #[test]
+    fn a_body_of_another_kind_is_refused() {
+        let body = pause(0).encode().unwrap();
+        assert!(Record::decode("attested", VERSION, &body).is_err());
+        let run = r#"{"run":"run_0193b8c5-0000-7000-8000-000000000001","event":"verified"}"#;
+        assert!(Record::decode("verified", VERSION, run).is_ok());
+        let other = Record::decode("run_parked", VERSION, run).unwrap_err();
+        assert!(matches!(other, DecodeError::OtherKind { body: "verified", .. }), "{other}");
+    }
+
+    #[test]
+    fn no_two_events_share_a_kind() {
+        let all: BTreeSet<_> = kinds().collect();
+        assert_eq!(all.len(), kinds().count());
+    }
+}

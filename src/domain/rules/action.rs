@@ -142,14 +142,27 @@ pub struct Done {
 }
 
 /// What a probe of an in-doubt call found.
+///
+/// Each answer but the last rests on something that was seen. What is absent (a process, an answer,
+/// a reading) proves nothing: it may have been there and be gone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probed {
     /// It took effect; this is its output.
     Done(Done),
-    /// It did not.
-    NotDone,
-    /// It cannot be told: a person must look.
+    /// It did not: it may be done again, and there is nothing to take back.
+    NotDone {
+        /// What was seen that it could not be, had it taken effect.
+        finding: String,
+    },
+    /// It cannot be told, and this is why: a person must look.
     Unknown(String),
+}
+
+impl Probed {
+    /// It did not take effect, by this finding.
+    pub fn not_done(finding: impl Into<String>) -> Self {
+        Self::NotDone { finding: finding.into() }
+    }
 }
 
 /// Error kinds for `retry.on`: a closed list.

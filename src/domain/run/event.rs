@@ -10,6 +10,7 @@ use super::plan::Plan;
 use crate::domain::{
     base::{
         id::{EtcdId, IncidentId, MemberName, RunId},
+        kinds,
         time::Time,
     },
     etcd::evidence::MemberEvidence,
@@ -297,42 +298,32 @@ impl From<ModeWord> for Mode {
     }
 }
 
-impl RunEvent {
-    /// The journal's kind; with [`VERSION`](crate::domain::journal::record::VERSION) a closed list.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::RunStarted { .. } => "run_started",
-            Self::ForeachStarted { .. } => "foreach_started",
-            Self::ForeachStopped { .. } => "foreach_stopped",
-            Self::StepSkipped { .. } => "step_skipped",
-            Self::StepStarted { .. } => "step_started",
-            Self::StepDone { .. } => "step_done",
-            Self::StepFailed { .. } => "step_failed",
-            Self::StepDisproved { .. } => "step_disproved",
-            Self::EntryStarted { entry, .. } => entry.word("undo_started", "finalizer_started"),
-            Self::EntryDone { entry, .. } => entry.word("undo_done", "finalizer_done"),
-            Self::EntrySkipped { entry, .. } => entry.word("undo_skipped", "finalizer_skipped"),
-            Self::EntryFailed { entry, .. } => entry.word("undo_failed", "finalizer_failed"),
-            Self::ApprovalAsked { .. } => "approval_asked",
-            Self::Approved { .. } => "approved",
-            Self::Denied { .. } => "denied",
-            Self::UnwindStarted { .. } => "unwind_started",
-            Self::RunParked { .. } => "run_parked",
-            Self::RunResumed { .. } => "run_resumed",
-            Self::Verified => "verified",
-            Self::RunFinished { .. } => "run_finished",
-        }
-    }
-}
-
-impl EntryKey {
-    fn word(&self, undo: &'static str, finally: &'static str) -> &'static str {
-        match self.list {
-            List::Undo => undo,
-            List::Finally => finally,
-        }
-    }
-}
+kinds! { RunEvent {
+    Self::RunStarted { .. } => "run_started",
+    Self::ForeachStarted { .. } => "foreach_started",
+    Self::ForeachStopped { .. } => "foreach_stopped",
+    Self::StepSkipped { .. } => "step_skipped",
+    Self::StepStarted { .. } => "step_started",
+    Self::StepDone { .. } => "step_done",
+    Self::StepFailed { .. } => "step_failed",
+    Self::StepDisproved { .. } => "step_disproved",
+    Self::EntryStarted { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_started",
+    Self::EntryDone { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_done",
+    Self::EntrySkipped { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_skipped",
+    Self::EntryFailed { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_failed",
+    Self::EntryStarted { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_started",
+    Self::EntryDone { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_done",
+    Self::EntrySkipped { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_skipped",
+    Self::EntryFailed { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_failed",
+    Self::ApprovalAsked { .. } => "approval_asked",
+    Self::Approved { .. } => "approved",
+    Self::Denied { .. } => "denied",
+    Self::UnwindStarted { .. } => "unwind_started",
+    Self::RunParked { .. } => "run_parked",
+    Self::RunResumed { .. } => "run_resumed",
+    Self::Verified => "verified",
+    Self::RunFinished { .. } => "run_finished",
+} }
 
 /// A record about a run, with the run it is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

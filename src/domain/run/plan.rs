@@ -161,6 +161,7 @@ mod values {
     fn value<E: super::de::Error>(json: &serde_json::Value) -> Result<Value, E> {
         let read = match json.get("duration").and_then(serde_json::Value::as_str) {
             Some(text) => parse_duration(text)
+                .ok()
                 .and_then(|span| i64::try_from(span.as_millis()).ok())
                 .map(Value::Duration),
             None => Value::from_json(json),

@@ -92,7 +92,7 @@ async fn a_stream_that_is_refused_harms_no_other() {
 #[tokio::test(start_paused = true)]
 async fn nothing_heals_a_store_that_has_ended() {
     let (journal, store) = journal();
-    store.close().await;
+    store.close().await.unwrap();
     for _ in 0..2 {
         assert!(matches!(journal.commit(row(1)).await, Err(CommitError::Ended(_))));
         tokio::time::advance(HEAL_AGAIN).await;

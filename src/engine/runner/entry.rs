@@ -168,7 +168,7 @@ impl Runner {
         let asked = self.within(limit, async { Ok(patient.probe(call, before).await) });
         match asked.await {
             Ok(Probed::Done(done)) => Some(done),
-            Ok(Probed::NotDone | Probed::Unknown(_)) | Err(_) => None,
+            Ok(Probed::NotDone { .. } | Probed::Unknown(_)) | Err(_) => None,
         }
     }
 

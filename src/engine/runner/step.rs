@@ -230,8 +230,8 @@ impl Runner {
                 tracing::info!(run.id = %run.id, step = %at.path, "step was in doubt; it had taken effect");
                 self.report(vec![step_done(&at, &spec, &call, &done)]).await
             }
-            Probed::NotDone => {
-                tracing::info!(run.id = %run.id, step = %at.path, "step was in doubt; it had not taken effect");
+            Probed::NotDone { finding } => {
+                tracing::info!(run.id = %run.id, step = %at.path, "step was in doubt; it had not taken effect: {finding}");
                 self.record(run, vec![RunEvent::StepDisproved { step: at.path.clone() }]).await
             }
             Probed::Unknown(why) if run.unwind.is_some() => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bed::{Bed, QUORUM, Setup, three};
+use super::bed::{Bed, QUORUM, Setup, said, three};
 use crate::{
     domain::{
         alert::{Incoming, labels::Labels},
@@ -10,7 +10,7 @@ use crate::{
         inventory::Mode,
         run::event::Outcome,
     },
-    engine::handle::ObserveError,
+    engine::{commands::Command, handle::ObserveError},
 };
 
 #[tokio::test(start_paused = true)]
@@ -87,4 +87,16 @@ async fn what_is_over_is_dropped_and_the_ledger_and_losses_never_are() {
         (attempts, state.losses.len(), state.watches.len())
     });
     assert_eq!(kept.await, (1, 1, 1));
+}
+
+/// Rows: B18. An order was once stored as a time that no later start could read.
+#[tokio::test(start_paused = true)]
+async fn no_order_however_long_it_lasts_keeps_the_next_start_from_the_journal() {
+    let bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(30).await;
+    let lasts = Some(Duration::MAX);
+    bed.command(Command::Pause { cluster: "c1".into(), said: said(), lasts }).await.unwrap();
+    bed.stop_majority(u64::MAX).await;
+    let bed = bed.crash().await;
+    assert!(bed.known(|state| state.paused.is_some() && state.attested.len() == 2).await);
 }

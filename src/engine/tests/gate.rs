@@ -136,7 +136,11 @@ impl Store for GatedStore {
         self.0.written_by()
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
+    fn fatal(&self) -> BoxFuture<'static, StoreError> {
+        self.0.fatal()
+    }
+
+    fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {
         self.0.close()
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         base::time::Time,
         inventory::Mode,
-        journal::record::{DecodeError, KINDS, Record, VERSION},
+        journal::record::{DecodeError, Record, VERSION, kinds},
     },
     store::{Append, Batch, NewEntry, Store, StreamName},
 };
@@ -20,10 +20,10 @@ fn sample(kind: &str) -> String {
 
 #[test]
 fn every_kind_reads_back_and_is_written_as_it_was() {
-    for kind in KINDS {
+    for kind in kinds() {
         let body = sample(kind);
         let record = Record::decode(kind, VERSION, &body).unwrap();
-        assert_eq!((record.kind(), record.encode()), (kind, body));
+        assert_eq!((record.kind(), record.encode().unwrap()), (kind, body));
     }
 }
 
@@ -50,7 +50,7 @@ async fn what_is_written_live_is_a_fixed_point_of_reading_and_writing() {
     assert!(entries.len() > 60);
     for entry in entries {
         let record = Record::decode(&entry.kind, entry.ver, &entry.body).unwrap();
-        assert_eq!((record.kind(), record.encode()), (entry.kind.as_str(), entry.body));
+        assert_eq!((record.kind(), record.encode().unwrap()), (entry.kind.as_str(), entry.body));
     }
 }
 
@@ -58,7 +58,7 @@ async fn what_is_written_live_is_a_fixed_point_of_reading_and_writing() {
 #[should_panic(expected = "cannot be read at")]
 async fn a_journal_with_an_unknown_record_is_not_started_on() {
     let bed = Bed::start(three(), Mode::Auto, 1000).await;
-    let entry = NewEntry { kind: "teleported", ver: 1, at: Time(0), body: "{}".into() };
+    let entry = NewEntry::unchecked("teleported", 1, Time(0), "{}");
     let stream = StreamName::Cluster("c1".into());
     let n = bed.store.streams().await.unwrap().first().map_or(0, |head| head.n);
     let append = Append { stream, expected_n: n, fence: 9, entries: vec![entry] };

@@ -7,6 +7,7 @@ mod gate;
 mod golden;
 mod grace;
 mod guards;
+mod in_doubt;
 mod laws;
 mod path;
 mod people;

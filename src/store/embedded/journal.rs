@@ -2,19 +2,23 @@
 //!
 //! It answers nobody and waits for nothing. The one thing to know: a batch that is refused leaves
 //! no trace and harms no other; an I/O error takes the whole group back and everything after it,
-//! until it is healed.
+//! until it is healed. A failed sync is never healed: the kernel has dropped what it could not
+//! write, and reads answer from what is left in memory.
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ffi};
 
-use super::schema::{Opened, corrupt};
+use super::{
+    folder::Folder,
+    schema::{Opened, corrupt},
+};
 use crate::{
     domain::base::time::Time,
     store::{
         AlertRow, Append, Batch, Cause, Committed, Entry, ObservedRow, StoreError, StreamHead,
         StreamName,
-        memory::{judge, within},
+        position::{judge, within},
     },
 };
 
@@ -25,9 +29,14 @@ const LOG_PAGES: i64 = 2048;
 /// The open database, owned by the writer thread.
 #[derive(Debug)]
 pub(super) struct Journal {
+    // closed before the folder is let go
     conn: Connection,
+    folder: Folder,
     seq: u64,
-    failed: Option<Cause>,
+    /// What commits are told since the last failure, with its number.
+    pub(super) failed: Option<(u64, StoreError)>,
+    /// What everybody is told, for good.
+    pub(super) broken: Option<StoreError>,
     /// The program's version, until it is noted in the file.
     version: Option<String>,
 }
@@ -52,40 +61,60 @@ impl From<rusqlite::Error> for Stop {
 }
 
 impl Journal {
-    pub(super) fn new(opened: Opened, version: &str) -> Self {
-        Self { conn: opened.conn, seq: opened.seq, failed: None, version: Some(version.into()) }
+    pub(super) fn new(opened: Opened, folder: Folder, version: &str) -> Self {
+        let (failed, broken, version) = (None, None, Some(version.into()));
+        Self { conn: opened.conn, folder, seq: opened.seq, failed, broken, version }
     }
 
-    /// Makes all batches of a group durable with one sync. One answer for each, in order.
-    pub(super) fn write(&mut self, group: &[Batch]) -> Vec<Result<Committed, StoreError>> {
-        if self.failed.is_none() && !group.iter().all(Batch::is_empty) {
-            let before = self.seq;
-            let written = self.transact(|journal| {
-                journal.sign()?;
-                group.iter().map(|batch| journal.enter(batch)).collect()
-            });
-            match written {
-                Ok(answers) => {
-                    self.version = None;
-                    return answers;
-                }
-                Err(error) => {
-                    self.seq = before;
-                    self.failed = Some(Arc::new(error));
-                }
-            }
+    /// Makes all batches of a group durable with one sync. One answer for each, in order; an error
+    /// is the failure of all of them.
+    pub(super) fn write(
+        &mut self,
+        group: &[Batch],
+    ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+        if group.iter().all(Batch::is_empty) || self.writable().is_err() {
+            return Ok(group.iter().map(|_| self.writable().map(|()| self.committed())).collect());
         }
-        group.iter().map(|_| self.writable().map(|()| self.committed())).collect()
+        let before = self.seq;
+        let written = self.transact(|journal| {
+            journal.sign()?;
+            group.iter().map(|batch| journal.enter(batch)).collect()
+        });
+        match written {
+            Ok(_) => self.version = None,
+            Err(_) => self.seq = before,
+        }
+        written.and_then(|answers| self.check().map(|()| answers))
     }
 
-    /// Ends the failed state.
-    pub(super) fn heal(&mut self) {
-        self.failed = None;
+    /// Whether the files are still those that the next start will find. Where not, what was synced
+    /// just now goes with this process.
+    fn check(&mut self) -> Result<(), StoreError> {
+        let Err(gone) = self.folder.check() else { return Ok(()) };
+        let source: Cause = Arc::new(gone);
+        let broken = StoreError::Broken { source: Arc::clone(&source) };
+        self.broken.get_or_insert(broken);
+        Err(StoreError::Unknown { source })
     }
 
-    /// Copies the log back where it has grown long. An error here loses nothing: the log stays, and
-    /// the next commit meets the same disk.
-    pub(super) fn tidy(&self) {
+    /// The size on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.folder.bytes()
+    }
+
+    /// Ends the failed state, unless something failed anew since it was asked for.
+    pub(super) fn heal(&mut self, number: u64) {
+        self.failed.take_if(|(failed, _)| *failed <= number);
+    }
+
+    /// Looks around while nothing is to be done.
+    pub(super) fn rest(&mut self) {
+        // nobody waits for an answer; the writer says that it is broken
+        drop(self.check());
+    }
+
+    /// Copies the log back where it has grown long.
+    pub(super) fn tidy(&mut self) {
         let pages = self.conn.prepare_cached("PRAGMA wal_checkpoint(noop)");
         let pages = pages.and_then(|mut pages| pages.query_row([], |row| row.get::<_, i64>(1)));
         if pages.unwrap_or(0) > LOG_PAGES {
@@ -94,14 +123,17 @@ impl Journal {
     }
 
     /// Copies the log back and closes the file.
-    pub(super) fn close(self) {
+    pub(super) fn close(mut self) {
         self.checkpoint("truncate");
     }
 
-    fn checkpoint(&self, how: &str) {
+    /// Copies the log back. An error loses nothing, save one of a sync: the log stays, and the next
+    /// commit meets the same disk.
+    fn checkpoint(&mut self, how: &str) {
         let done = self.conn.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
         if let Err(error) = done {
             tracing::warn!(error = %error, "the store's log could not be copied back");
+            self.not_durable(error);
         }
     }
 
@@ -109,21 +141,49 @@ impl Journal {
         Committed { last_seq: self.seq }
     }
 
-    fn writable(&self) -> Result<(), StoreError> {
-        self.failed.clone().map_or(Ok(()), |source| Err(StoreError::Failed { source }))
+    /// Whether anything may be written.
+    pub(super) fn writable(&self) -> Result<(), StoreError> {
+        let failed = self.failed.as_ref().map(|(_, error)| error);
+        self.broken.as_ref().or(failed).map_or(Ok(()), |error| Err(error.clone()))
     }
 
     fn transact<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        self.run("BEGIN IMMEDIATE")?;
-        let done = work(self).and_then(|done| self.run("COMMIT").map(|()| done));
+    ) -> Result<T, StoreError> {
+        let worked = self.run("BEGIN IMMEDIATE").and_then(|()| work(self));
+        let done = match worked {
+            Ok(done) => self.run("COMMIT").map(|()| done).map_err(|error| self.unknown(error)),
+            Err(error) => Err(self.not_durable(error)),
+        };
         if done.is_err() && !self.conn.is_autocommit() {
             // where even this fails, the next BEGIN does too, and says so to who asked
             drop(self.run("ROLLBACK"));
         }
         done
+    }
+
+    /// What a failed commit is called: its last page may have reached the file before the error,
+    /// and a start after a crash would find it. A full disk took no last page.
+    fn unknown(&mut self, error: rusqlite::Error) -> StoreError {
+        let is_full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        match self.not_durable(error) {
+            StoreError::Failed { source } if !is_full => StoreError::Unknown { source },
+            error => error,
+        }
+    }
+
+    /// What a failure is called that met no commit. One of a sync breaks the store, whatever was
+    /// synced.
+    fn not_durable(&mut self, error: rusqlite::Error) -> StoreError {
+        let is_sync = is_sync(&error);
+        let source: Cause = Arc::new(error);
+        if !is_sync {
+            return StoreError::Failed { source };
+        }
+        let broken = StoreError::Broken { source: Arc::clone(&source) };
+        self.broken.get_or_insert(broken);
+        StoreError::Unknown { source }
     }
 
     fn run(&self, sql: &str) -> rusqlite::Result<()> {
@@ -301,7 +361,7 @@ impl Journal {
         let (next, fence, compacted) = head;
         self.writable()?;
         within(name, upto, (compacted, next))?;
-        let done = self.transact(|journal| {
+        self.transact(|journal| {
             let conn = &journal.conn;
             conn.execute(
                 "DELETE FROM journal WHERE stream = ?1 AND n < ?2",
@@ -313,15 +373,14 @@ impl Journal {
             }
             journal.set_head(&stream, (next, fence, upto))?;
             journal.keep_seq()
-        });
-        done.map_err(|error| StoreError::Failed { source: Arc::new(error) })
+        })
     }
 
     /// See [`crate::store::Store::drop_entries`].
     pub(super) fn drop_entries(&mut self, name: &StreamName, ns: &[u64]) -> Result<(), StoreError> {
         self.writable()?;
         let stream = name.to_string();
-        let done = self.transact(|journal| {
+        self.transact(|journal| {
             let delete = "DELETE FROM journal WHERE stream = ?1 AND n = ?2";
             let mut delete = journal.conn.prepare_cached(delete)?;
             for n in ns {
@@ -329,8 +388,7 @@ impl Journal {
             }
             drop(delete);
             journal.keep_seq()
-        });
-        done.map_err(|error| StoreError::Failed { source: Arc::new(error) })
+        })
     }
 
     /// The last entry may be among those that go; its number must not be given again.
@@ -349,6 +407,12 @@ impl Journal {
         let rows = select.query_map(params, row).map_err(unread)?;
         rows.collect::<Result<_, _>>().map_err(unread)
     }
+}
+
+/// Whether a sync failed, of the log, the database or their directory.
+fn is_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }
 
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -8,34 +8,37 @@
 //! there is nothing to lock, and no answer waits for the log to be copied back, because that is
 //! done after the answers. A read waits for the sync before it, which nobody on a hot path does.
 
+mod folder;
 mod journal;
-mod lock;
 mod queue;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use futures::future::{BoxFuture, FutureExt, ready};
-use tokio::sync::oneshot;
+use futures::future::{BoxFuture, FutureExt, pending, ready};
+use tokio::sync::{oneshot, watch};
 
 use self::{
+    folder::{FILE, Folder},
     journal::Journal,
-    lock::Lock,
-    queue::{Queue, Request},
+    queue::Queue,
+    writer::Writer,
 };
 use super::{
     AlertRow, Batch, Entry, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
 };
-
-const FILE: &str = "journal.db";
-const LOCK: &str = "lock";
 
 /// Opens the store in a directory, which is made where it is missing. `version` is this program's:
 /// it is kept, so that an older program can name who wrote what it does not know.
@@ -55,10 +58,16 @@ pub fn open_embedded_bounded(
     Ok(Arc::new(Embedded::open(dir, version, Some(pages_max))?))
 }
 
+/// How long a stop waits for a disk that does not answer. A full line is written in far less; what
+/// ends services (systemd, Kubernetes) waits longer, so that the log still says what is not durable.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
 struct Embedded {
     path: PathBuf,
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    bytes: Arc<AtomicU64>,
+    close_within: Duration,
     written_by: Option<String>,
 }
 
@@ -66,18 +75,20 @@ impl Embedded {
     fn open(dir: &Path, version: &str, pages_max: Option<u32>) -> Result<Self, StoreError> {
         let failed =
             |source: io::Error| StoreError::Open { path: dir.into(), source: Arc::new(source) };
-        fs::create_dir_all(dir).map_err(failed)?;
-        let lock = Lock::take(&dir.join(LOCK))?;
-        let path = dir.join(FILE);
+        let mut folder = Folder::open(dir)?;
+        let path = folder.file(FILE);
         let opened = schema::open(&path, version, pages_max)?;
-        sync_names(dir).map_err(failed)?;
+        folder.sync_names().map_err(failed)?;
+        folder.watch().map_err(failed)?;
         let written_by = opened.written_by.clone();
-        let journal = Journal::new(opened, version);
-        let queue = Arc::new(Queue::default());
-        let line = Arc::clone(&queue);
-        let writer = thread::Builder::new().name("store".into());
-        let writer = writer.spawn(move || work(&Line(line), journal, lock)).map_err(failed)?;
-        Ok(Self { path, queue, writer: Mutex::new(Some(writer)), written_by })
+        let bytes = Arc::new(AtomicU64::new(folder.bytes()));
+        let journal = Journal::new(opened, folder, version);
+        let queue = Arc::new(Queue::new());
+        let writer = Writer::new(Arc::clone(&queue), journal, Arc::clone(&bytes));
+        let thread = thread::Builder::new().name("store".into());
+        let thread = thread.spawn(move || writer.work()).map_err(failed)?;
+        let writer = Mutex::new(Some(thread));
+        Ok(Self { path, queue, writer, bytes, close_within: CLOSE_WITHIN, written_by })
     }
 
     fn ask<T: Send + 'static>(
@@ -87,10 +98,28 @@ impl Embedded {
         let (answer, asked) = oneshot::channel();
         // who asked may have gone
         let question = Box::new(move |journal: &mut Journal| drop(answer.send(question(journal))));
-        match self.queue.ask(question) {
-            Ok(()) => asked.map(|answer| answer.unwrap_or(Err(StoreError::Closed))).boxed(),
-            Err(error) => ready(Err(error)).boxed(),
+        if let Err(error) = self.queue.ask(question) {
+            return ready(Err(error)).boxed();
         }
+        let mut fatal = self.queue.fatal();
+        async move {
+            tokio::select! {
+                biased;
+                answer = asked => answer.unwrap_or(Err(StoreError::Closed)),
+                error = broken(&mut fatal) => Err(error),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Resolves once the store is broken.
+async fn broken(fatal: &mut watch::Receiver<Option<StoreError>>) -> StoreError {
+    let error = fatal.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+    match error {
+        Some(error) => error,
+        // the store is gone, and was not broken
+        None => pending().await,
     }
 }
 
@@ -144,19 +173,34 @@ impl Store for Embedded {
     }
 
     fn bytes(&self) -> u64 {
-        let log = self.path.with_extension("db-wal");
-        [&self.path, &log].iter().filter_map(|path| fs::metadata(path).ok()).map(|m| m.len()).sum()
+        self.bytes.load(Ordering::Relaxed)
     }
 
     fn written_by(&self) -> Option<String> {
         self.written_by.clone()
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
-        match self.queue.close() {
-            Some(closed) => closed.map(drop).boxed(),
-            None => ready(()).boxed(),
+    fn fatal(&self) -> BoxFuture<'static, StoreError> {
+        let mut fatal = self.queue.fatal();
+        async move { broken(&mut fatal).await }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.queue.close();
+        if self.queue.has_ended() {
+            return ready(Ok(())).boxed();
         }
+        let (queue, within) = (Arc::clone(&self.queue), self.close_within);
+        let (answer, ended) = oneshot::channel();
+        // a thread, because a hanging disk must not take a worker of the runtime with it
+        let thread = thread::Builder::new().name("store-close".into());
+        let waits = thread.spawn(move || drop(answer.send(queue.await_end(within))));
+        async move {
+            let unknown = |error: io::Error| StoreError::Unknown { source: Arc::new(error) };
+            drop(waits.map_err(unknown)?);
+            ended.await.unwrap_or(Ok(()))
+        }
+        .boxed()
     }
 }
 
@@ -168,69 +212,11 @@ impl fmt::Debug for Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        drop(self.queue.close());
+        self.queue.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // a panic of the writer was printed when it happened
-        drop(writer.map(JoinHandle::join));
-    }
-}
-
-/// The writer's end of the line. If the writer goes without being asked to, whoever waits hears
-/// that the store is closed instead of waiting for ever.
-struct Line(Arc<Queue>);
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
-/// The life of the writer thread.
-fn work(line: &Line, mut journal: Journal, lock: Lock) {
-    loop {
-        let (mut group, mut answers) = (Vec::new(), Vec::new());
-        for request in line.0.take() {
-            if let Request::Commit(batch, answer) = request {
-                group.push(batch);
-                answers.push(answer);
-                continue;
-            }
-            write(&mut journal, &mut group, &mut answers);
-            match request {
-                Request::Commit(..) => {}
-                Request::Ask(question) => question(&mut journal),
-                Request::Heal => journal.heal(),
-                Request::Close(answer) => {
-                    journal.close();
-                    drop(lock);
-                    answer.send(()).ok();
-                    return;
-                }
-            }
+        if self.queue.await_end(self.close_within).is_ok() {
+            // a panic of the writer was printed when it happened
+            drop(writer.map(JoinHandle::join));
         }
-        write(&mut journal, &mut group, &mut answers);
-        journal.tidy();
     }
-}
-
-/// Writes what has gathered and answers all of it.
-fn write(journal: &mut Journal, group: &mut Vec<Batch>, answers: &mut Vec<queue::Answer>) {
-    if group.is_empty() {
-        return;
-    }
-    let results = journal.write(group);
-    for (answer, result) in answers.drain(..).zip(results) {
-        // who asked may have gone; it is durable all the same
-        drop(answer.send(result));
-    }
-    group.clear();
-}
-
-/// A file is only there after a power cut if its directory was synced, and so on upwards.
-fn sync_names(dir: &Path) -> io::Result<()> {
-    let dir = fs::canonicalize(dir)?;
-    for dir in dir.ancestors().take(2) {
-        fs::File::open(dir)?.sync_all()?;
-    }
-    Ok(())
 }

@@ -43,6 +43,7 @@ pub(super) fn open(
 ) -> Result<Opened, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error| unusable(path, error);
     let conn = Connection::open_with_flags(path, flags).map_err(failed)?;

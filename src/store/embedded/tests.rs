@@ -2,6 +2,9 @@
 //!
 //! Some of these run this test binary again as a child that commits until it is killed.
 
+mod disk;
+mod files;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -39,12 +42,17 @@ fn child_commits_until_it_is_killed() {
 }
 
 fn child(dir: &Path, before: &[&str]) -> Child {
+    child_of(CHILD, dir, before)
+}
+
+/// This test binary again, with only one test in it.
+fn child_of(test: &str, dir: &Path, before: &[&str]) -> Child {
     let exe = std::env::current_exe().unwrap();
     let argv = before.iter().map(AsRef::as_ref).chain([exe.as_os_str()]);
     let argv: Vec<_> = argv.map(std::ffi::OsStr::to_os_string).collect();
     Command::new(&argv[0])
         .args(&argv[1..])
-        .args(["--exact", CHILD, "--nocapture", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD_DIR, dir)
         .stdout(Stdio::piped())
         .spawn()

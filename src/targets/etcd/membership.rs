@@ -96,11 +96,14 @@ pub(crate) async fn before(cluster: &Arc<Cluster>, call: &Call) -> Result<Value,
         let id = id(call)?;
         members.into_iter().find(|listed| listed.id == id)
     };
-    let there = ("present", Value::Bool(found.is_some()));
+    let there = [
+        ("present", Value::Bool(found.is_some())),
+        ("cluster_id", Value::str(voice.status.cluster_id.to_string())),
+    ];
     let more = found.map(|listed| {
         [("learner", Value::Bool(listed.learner)), ("id", Value::str(listed.id.to_string()))]
     });
-    Ok(Value::map(std::iter::once(there).chain(more.into_iter().flatten())))
+    Ok(Value::map(there.into_iter().chain(more.into_iter().flatten())))
 }
 
 /// Does it.
@@ -126,31 +129,52 @@ pub(crate) async fn probe(
 ) -> Result<Probed, Failure> {
     let mut voice = voice(cluster, call).await?;
     let members = members(&mut voice).await?;
+    told_by(cluster, call, before, voice.status.cluster_id, &members)
+}
+
+/// What a linearizable list of one cluster tells. Another cluster than the one the change was put to
+/// tells nothing about it.
+pub(crate) fn told_by(
+    cluster: &Cluster,
+    call: &Call,
+    before: &Value,
+    asked: EtcdId,
+    members: &[ListedMember],
+) -> Result<Probed, Failure> {
+    let meant = before.get("cluster_id").and_then(Value::as_str).and_then(EtcdId::parse);
+    if let Some(meant) = meant.filter(|meant| *meant != asked) {
+        let message = format!("cluster {asked} answers, and the change was put to {meant}");
+        return Ok(Probed::Unknown(message));
+    }
     let was_there = before.get("present").and_then(Value::as_bool).unwrap_or(false);
-    let done = match call.action.as_str() {
-        "etcd.member_add_learner" => {
-            let own = member(cluster, call)?;
-            let found = members
-                .iter()
-                .find(|listed| listed.learner && name_of(cluster, listed) == own.name);
-            found.map(|found| {
-                added(cluster, found.id, &members, !was_there || found.name.is_empty())
-            })
+    if call.action == "etcd.member_add_learner" {
+        let own = member(cluster, call)?;
+        let found = members.iter().find(|listed| name_of(cluster, listed) == own.name);
+        return Ok(match found {
+            Some(found) if found.learner => {
+                let changed = !was_there || found.name.is_empty();
+                Probed::Done(added(cluster, found.id, members, changed))
+            }
+            Some(found) => {
+                Probed::Unknown(format!("{} is a voter by now, as {}", own.name, found.id))
+            }
+            None => Probed::not_done(format!("{asked} lists no member at {}", own.peer)),
+        });
+    }
+    let id = id(call)?;
+    let found = members.iter().find(|listed| listed.id == id);
+    Ok(match (call.action == "etcd.member_promote", found) {
+        (true, Some(found)) if found.learner => {
+            Probed::not_done(format!("{asked} lists {id} as a learner"))
         }
-        "etcd.member_promote" => {
-            let id = id(call)?;
+        (true, Some(_)) => {
             let was_learner = before.get("learner").and_then(Value::as_bool).unwrap_or(true);
-            members
-                .iter()
-                .any(|listed| listed.id == id && !listed.learner)
-                .then(|| nothing(was_learner))
+            Probed::Done(nothing(was_learner))
         }
-        _ => {
-            let id = id(call)?;
-            members.iter().all(|listed| listed.id != id).then(|| nothing(was_there))
-        }
-    };
-    Ok(done.map_or(Probed::NotDone, Probed::Done))
+        (true, None) => Probed::Unknown(format!("{asked} does not list {id} any more")),
+        (false, Some(_)) => Probed::not_done(format!("{asked} lists {id}")),
+        (false, None) => Probed::Done(nothing(was_there)),
+    })
 }
 
 fn id(call: &Call) -> Result<EtcdId, Failure> {

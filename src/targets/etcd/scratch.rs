@@ -36,6 +36,8 @@ use crate::{
 
 /// How long a copy may take until it leads itself: it replays its log first.
 const READY: Duration = Duration::from_secs(45);
+/// How long a probe waits for the answer of one that runs: less than a step has to ask.
+const ANSWERS: Duration = Duration::from_secs(20);
 /// How long it may take to go after SIGTERM.
 const GONE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
@@ -232,11 +234,27 @@ fn way_out(failure: &Failure, places: &Places) -> Failure {
     Failure::new(failure.kind, message)
 }
 
-/// Asks whether an earlier start took effect.
+/// Asks whether an earlier start took effect. The effect is the process alone: it is ours, and what
+/// it runs on is thrown away, so that here its absence is the finding.
 pub(crate) async fn probe(cluster: &Cluster, call: &Call) -> Result<Probed, Failure> {
     let member = member(cluster, call)?;
     let copy = Copy::of(&Places::new(cluster, member, call.run), member.name.as_str());
-    Ok(answering(cluster, &copy, true).await.map_or(Probed::NotDone, Probed::Done))
+    let deadline = Instant::now() + ANSWERS;
+    loop {
+        if let Some(done) = answering(cluster, &copy, true).await {
+            return Ok(Probed::Done(done));
+        }
+        let Some((process, endpoint)) = copy.running() else {
+            return Ok(Probed::not_done(format!("no process runs on {}", copy.data.display())));
+        };
+        if Instant::now() >= deadline {
+            return Ok(Probed::Unknown(format!(
+                "the copy of {} runs as process {} and does not answer on {endpoint}",
+                copy.name, process.pid
+            )));
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 async fn answering(cluster: &Cluster, copy: &Copy, changed: bool) -> Option<Done> {

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         base::id::{EtcdId, MemberName},
         rules::{
-            action::{Call, Done, ErrorKind, Failure, Probed},
+            action::{Call, Done, ErrorKind, Failure},
             expr::Value,
         },
     },
@@ -31,12 +31,19 @@ pub(super) fn before(world: &Variables, call: &Call) -> Value {
         .iter()
         .flatten()
         .map(|(name, value)| (name.as_str(), Value::str(value.as_str())));
-    Value::map([
+    let fields = [
         ("running", Value::Bool(machine.process.is_some())),
         ("data", Value::Bool(machine.data.is_some())),
         ("place", Value::Bool(place)),
         ("args", Value::map(args)),
-    ])
+    ];
+    Value::map(fields.into_iter().chain(log(machine).map(|log| ("log", log))))
+}
+
+/// What the log of a stopped member holds.
+pub(super) fn log(machine: &Machine) -> Option<Value> {
+    let data = machine.data.as_ref().filter(|_| machine.process.is_none());
+    data.map(|data| Value::Int(data.log.into()))
 }
 
 /// Does it.
@@ -71,45 +78,7 @@ pub(super) fn act(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     }
 }
 
-/// Asks the model whether an earlier call took effect.
-pub(super) fn probe(world: &Variables, call: &Call, before: &Value) -> Probed {
-    let was = |field: &str| before.get(field).and_then(Value::as_bool).unwrap_or(false);
-    let machine = call.text("member").and_then(|name| world.machines.get(name));
-    let found = match (call.action.as_str(), machine) {
-        ("host.service.start", Some(machine)) => machine.process.as_ref().map(|process| {
-            let at = Value::Time(process.started_at.0);
-            done([("pid", Value::Int(process.pid.into())), ("started_at", at)], !was("running"))
-        }),
-        ("host.service.stop", Some(machine)) => machine
-            .process
-            .is_none()
-            .then(|| done([("ended_by", Value::str("term"))], was("running"))),
-        ("etcd.data_out", Some(machine)) => {
-            machine.data.is_none().then(|| done(moved(call), was("data")))
-        }
-        ("etcd.data_in", Some(machine)) => {
-            let placed = place(call).is_some_and(|place| machine.places.contains_key(&place));
-            (machine.data.is_some() && !placed).then(|| done([("path", path(call))], !was("data")))
-        }
-        ("etcd.scratch_start", Some(machine)) => machine
-            .scratch
-            .zip(machine.places.get("scratch"))
-            .map(|(pid, data)| scratch_output(pid, data)),
-        ("etcd.member_add_learner", Some(_)) => {
-            learner_of(world, call).map(|id| added(world, id, true))
-        }
-        ("etcd.member_promote", _) => {
-            entry(world, call).filter(|(_, entry)| !entry.learner).map(|_| done([], true))
-        }
-        ("etcd.member_remove", _) => {
-            (world.leading().is_some() && entry(world, call).is_none()).then(|| done([], true))
-        }
-        _ => None,
-    };
-    found.map_or(Probed::NotDone, Probed::Done)
-}
-
-fn done<const N: usize>(fields: [(&'static str, Value); N], changed: bool) -> Done {
+pub(super) fn done<const N: usize>(fields: [(&'static str, Value); N], changed: bool) -> Done {
     Done { output: Value::map(fields), changed }
 }
 
@@ -117,7 +86,7 @@ fn refused(kind: ErrorKind, message: &str) -> Failure {
     Failure::new(kind, message)
 }
 
-fn name(call: &Call) -> MemberName {
+pub(super) fn name(call: &Call) -> MemberName {
     call.text("member").unwrap_or("-").into()
 }
 
@@ -142,7 +111,7 @@ fn idle<'w>(world: &'w mut Variables, call: &Call) -> Result<&'w mut Machine, Fa
     Ok(machine)
 }
 
-fn place(call: &Call) -> Option<String> {
+pub(super) fn place(call: &Call) -> Option<String> {
     let place = call.text("to").or_else(|| call.text("from"))?;
     // A run of the model has one scratch copy and one backup per member, whatever the run.
     Some(if matches!(place, "scratch" | "backup") {
@@ -152,11 +121,11 @@ fn place(call: &Call) -> Option<String> {
     })
 }
 
-fn path(call: &Call) -> Value {
+pub(super) fn path(call: &Call) -> Value {
     Value::str(format!("/data/{}/{}", name(call), place(call).unwrap_or_default()))
 }
 
-fn moved(call: &Call) -> [(&'static str, Value); 2] {
+pub(super) fn moved(call: &Call) -> [(&'static str, Value); 2] {
     [("path", path(call)), ("moved", Value::list(vec![path(call)]))]
 }
 
@@ -197,7 +166,7 @@ fn snapshot(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     })
 }
 
-fn scratch_output(pid: u32, data: &Data) -> Done {
+pub(super) fn scratch_output(pid: u32, data: &Data) -> Done {
     let fields = [
         ("pid", Value::Int(pid.into())),
         ("endpoint", Value::str("http://127.0.0.1:23790")),
@@ -290,7 +259,7 @@ fn data_in(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
 }
 
 fn restore(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
-    let mark = world.fresh().into();
+    let (mark, log) = (world.fresh().into(), world.fresh());
     let id = EtcdId(
         0xb0 + world
             .order
@@ -305,7 +274,7 @@ fn restore(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     // The token is the run's id: the same run gives the same ids.
     let cluster_id = EtcdId((call.run.0.as_u128() & u128::from(u64::MAX)).try_into().unwrap_or(1));
     let revision = source.revision + call.int("bump").unwrap_or(0);
-    let data = Data { cluster_id, id, revision, history: source.history, mark };
+    let data = Data { cluster_id, id, revision, history: source.history, mark, log };
     machine.places.insert(place(call).unwrap_or_default(), data);
     let entry = Entry { name: name(call), learner: false };
     world.memberships.insert(cluster_id, BTreeMap::from([(id, entry)]));
@@ -322,17 +291,17 @@ fn leading(world: &Variables) -> Result<EtcdId, Failure> {
     world.leading().ok_or_else(|| refused(ErrorKind::Unavailable, "no member leads"))
 }
 
-fn learner_of(world: &Variables, call: &Call) -> Option<EtcdId> {
+pub(super) fn learner_of(world: &Variables, call: &Call) -> Option<EtcdId> {
     let members = world.memberships.get(&world.leading()?)?;
     members.iter().find(|(_, entry)| entry.learner && entry.name == name(call)).map(|(id, _)| *id)
 }
 
-fn entry<'w>(world: &'w Variables, call: &Call) -> Option<(EtcdId, &'w Entry)> {
+pub(super) fn entry<'w>(world: &'w Variables, call: &Call) -> Option<(EtcdId, &'w Entry)> {
     let id = EtcdId::parse(call.text("id")?)?;
     Some((id, world.memberships.get(&world.leading()?)?.get(&id)?))
 }
 
-fn added(world: &Variables, id: EtcdId, changed: bool) -> Done {
+pub(super) fn added(world: &Variables, id: EtcdId, changed: bool) -> Done {
     let cluster = world.leading().unwrap_or_default();
     let pairs: Vec<String> = look::listed(world, cluster)
         .keys()
@@ -421,7 +390,7 @@ fn compare(world: &Variables, call: &Call) -> Result<Done, Failure> {
 
 fn start(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
     let running = world.running(call.started_at);
-    let mark = world.fresh().into();
+    let (mark, log) = (world.fresh().into(), world.fresh());
     let learner = learner_of(world, call);
     let leading = world.leading();
     let machine = machine(world, call)?;
@@ -454,8 +423,10 @@ fn start(world: &mut Variables, call: &Call) -> Result<Done, Failure> {
             revision: 0,
             history: 0,
             mark,
+            log,
         });
     }
+    machine.data.iter_mut().for_each(|data| data.log = log);
     let pid = running.pid;
     machine.process = Some(running);
     world.settle();

@@ -107,7 +107,7 @@ async fn named_calls_fail_or_halt_and_the_probe_tells_what_happened() {
     let call = mk_call("host.service.stop", &[("member", Value::str("m1"))]);
     let before = patient.before(&call).await.unwrap();
     assert_eq!(patient.act(&call, &before).await.unwrap_err().kind, ErrorKind::Tool);
-    assert_eq!(patient.probe(&call, &before).await, Probed::NotDone);
+    assert_eq!(patient.probe(&call, &before).await, Probed::not_done("it runs"));
     tokio::select! {
         _ = patient.act(&call, &before) => unreachable!("it halts"),
         () = patient.halted() => {}

@@ -32,6 +32,8 @@ pub(super) struct Data {
     /// Which content: equal histories have equal hashes.
     pub(super) history: i64,
     pub(super) mark: u64,
+    /// What its log holds, as a number that every start and every write changes.
+    pub(super) log: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +121,8 @@ impl Variables {
             let id = EtcdId(0xa0 + id);
             let entry = Entry { name: name.clone(), learner: false };
             world.memberships.entry(FIRST_CLUSTER).or_default().insert(id, entry);
-            let data = Data { cluster_id: FIRST_CLUSTER, id, revision: 1, history: 0, mark: id.0 };
+            let data =
+                Data { cluster_id: FIRST_CLUSTER, id, revision: 1, history: 0, mark: id.0, log: 0 };
             let machine = Machine {
                 reachable: true,
                 process: Some(world.running(Time(0))),
@@ -159,7 +162,7 @@ impl Variables {
     }
 
     pub(super) fn set(&mut self, member: &str, state: State) {
-        let running = self.running(Time(0));
+        let (running, log) = (self.running(Time(0)), self.fresh());
         let Some(machine) = self.machines.get_mut(member) else { return };
         machine.reachable = state != State::Unreachable;
         match state {
@@ -172,6 +175,9 @@ impl Variables {
             State::Laggard(lacks) => {
                 machine.data.iter_mut().for_each(|data| data.revision -= lacks);
             }
+        }
+        if matches!(state, State::Up | State::Silent) {
+            machine.data.iter_mut().for_each(|data| data.log = log);
         }
         self.settle();
     }
@@ -237,9 +243,10 @@ impl Variables {
 
     pub(super) fn write(&mut self, count: i64) -> bool {
         let Some(cluster) = self.leading() else { return false };
+        let log = self.fresh();
         for machine in self.machines.values_mut().filter(|machine| machine.process.is_some()) {
             let data = machine.data.iter_mut().filter(|data| data.cluster_id == cluster);
-            data.for_each(|data| data.revision += count);
+            data.for_each(|data| (data.revision, data.log) = (data.revision + count, log));
         }
         true
     }

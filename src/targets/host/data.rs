@@ -60,34 +60,60 @@ pub(crate) async fn act(cluster: &Cluster, call: &Call) -> Result<Done, Failure>
     }
 }
 
-/// Asks whether an earlier `data_out` or `data_in` took effect.
+/// Asks whether an earlier `data_out` or `data_in` took effect: the data itself must be seen at one
+/// of its two places. At neither it may stand on a volume that is not mounted.
 pub(crate) fn probe(cluster: &Cluster, call: &Call, before: &Value) -> Result<Probed, Failure> {
     let places = Places::new(cluster, member(cluster, call)?, call.run);
-    let was = |state: DataState| before.get("data").and_then(Value::as_str) == Some(state.label());
     let out = call.action == "etcd.data_out";
     let place = place(call, if out { "to" } else { "from" }, &BESIDE)?;
+    let was_present =
+        before.get("data").and_then(Value::as_str) == Some(DataState::Present.label());
     let parts = places.parts(place);
-    let (mut done, mut undone) = (true, true);
-    for part in &parts {
-        match (exists(&part.home)?, exists(&part.kept)?) {
-            (true, true) => {
-                let message =
-                    format!("both {} and {} are there", part.home.display(), part.kept.display());
-                return Ok(Probed::Unknown(message));
-            }
-            (home, _) => {
-                done &= home != out;
-                undone &= home == out;
-            }
-        }
+    let mut stands = parts.iter().map(Part::stands).collect::<Result<Vec<Stands>, Failure>>()?;
+    let both = parts.iter().zip(&stands).find(|(_, stands)| **stands == Stands::Both);
+    let both = both.map(|(part, _)| part);
+    if out && !was_present {
+        stands.retain(|stands| *stands != Stands::Nowhere); // there was nothing to move
     }
-    if !done && !undone {
-        let message = "a part of the data is moved and another is not: look at both places";
-        return Ok(Probed::Unknown(message.into()));
+    let (wanted, other) =
+        if out { (Stands::Kept, Stands::Home) } else { (Stands::Home, Stands::Kept) };
+    if stands.iter().all(|stands| *stands == wanted) {
+        let output = if out { moved(&places, place, &parts) } else { put_back(&places) };
+        return Ok(Probed::Done(Done { output, changed: was_present == out }));
     }
-    let changed = if out { was(DataState::Present) } else { !was(DataState::Present) };
-    let output = if out { moved(&places, place, &parts) } else { put_back(&places) };
-    Ok(if done { Probed::Done(Done { output, changed }) } else { Probed::NotDone })
+    let shown = |part: &Part| format!("{} and {}", part.home.display(), part.kept.display());
+    if stands.iter().all(|stands| *stands == other) {
+        let at = if out { &parts[0].home } else { &parts[0].kept };
+        return Ok(Probed::not_done(format!("the data stands at {} still", at.display())));
+    }
+    Ok(Probed::Unknown(match both {
+        Some(part) => format!("both {} are there", shown(part)),
+        None if stands.iter().all(|stands| *stands == Stands::Nowhere) => format!(
+            "the data is at neither of {}: it may stand on a volume that is not mounted",
+            shown(&parts[0])
+        ),
+        None => "a part of the data is moved and another is not: look at both places".into(),
+    }))
+}
+
+/// Where a part of the data is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Home,
+    Kept,
+    Both,
+    Nowhere,
+}
+
+impl Part {
+    fn stands(&self) -> Result<Stands, Failure> {
+        Ok(match (exists(&self.home)?, exists(&self.kept)?) {
+            (true, true) => Stands::Both,
+            (true, false) => Stands::Home,
+            (false, true) => Stands::Kept,
+            (false, false) => Stands::Nowhere,
+        })
+    }
 }
 
 fn moved(places: &Places, place: &str, parts: &[Part]) -> Value {

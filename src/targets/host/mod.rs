@@ -11,3 +11,4 @@ pub(crate) mod places;
 pub(crate) mod process;
 pub(crate) mod run;
 pub(crate) mod service;
+pub(crate) mod wal;

@@ -11,10 +11,11 @@ use std::{
 };
 
 use super::{
-    files,
+    files::{self, blocking},
     places::{Places, member},
     process,
     run::run,
+    wal,
 };
 use crate::domain::{
     etcd::evidence::{DataState, Process},
@@ -34,6 +35,9 @@ const COMMAND: Duration = Duration::from_secs(50);
 const APPEAR: Duration = Duration::from_secs(5);
 /// How long a process may take to go after its stop command ended.
 const SETTLE: Duration = Duration::from_secs(30);
+/// How long a process that was told to end before quorate ended may need: etcd ends within a second,
+/// and hands its leadership over before.
+const TOLD: Duration = Duration::from_secs(3);
 /// How long a started process must have lived to count: one that dies of its arguments or its data
 /// directory does so within this.
 const ALIVE: Duration = Duration::from_millis(300);
@@ -121,6 +125,11 @@ pub(crate) async fn must_be_gone(member: &Member) -> Result<(), Failure> {
         );
         return Err(Failure::new(ErrorKind::Conflict, message));
     }
+    must_be_unused(member)
+}
+
+/// Fails where a process has the member's database open.
+fn must_be_unused(member: &Member) -> Result<(), Failure> {
     let database = member.data_dir.join("member/snap/db");
     let file = match std::fs::File::open(&database) {
         Ok(file) => file,
@@ -146,11 +155,16 @@ pub(crate) async fn must_be_gone(member: &Member) -> Result<(), Failure> {
 pub(crate) async fn before(cluster: &Cluster, call: &Call) -> Result<Value, Failure> {
     let member = member(cluster, call)?;
     match call.action.as_str() {
-        "host.service.start" | "host.service.stop" => {
+        "host.service.start" => {
             let process = status(member, STATUS).await?;
-            let pid = process.as_ref().map(|process| ("pid", Value::Int(process.pid.into())));
-            Ok(Value::map([("running", Value::Bool(process.is_some()))].into_iter().chain(pid)))
+            let log = match &process {
+                Some(_) => None, // it changes while it is read
+                None => log_mark(cluster, member, call).await?,
+            };
+            let log = log.map(|log| ("log", Value::str(log)));
+            Ok(Value::map(seen(process.as_ref()).chain(log)))
         }
+        "host.service.stop" => Ok(Value::map(seen(status(member, STATUS).await?.as_ref()))),
         "host.service.set_args" | "host.service.reset_args" => {
             let args = in_force(&Places::new(cluster, member, call.run).args_file())?;
             let args = args.map(|args| {
@@ -163,6 +177,21 @@ pub(crate) async fn before(cluster: &Cluster, call: &Call) -> Result<Value, Fail
         }
         _ => Ok(Value::map::<&str>([])),
     }
+}
+
+/// A process as it is journalled before it is started or stopped.
+fn seen(process: Option<&Process>) -> impl Iterator<Item = (&'static str, Value)> {
+    let pid = process.map(|process| ("pid", Value::Int(process.pid.into())));
+    [("running", Value::Bool(process.is_some()))].into_iter().chain(pid)
+}
+
+async fn log_mark(
+    cluster: &Cluster,
+    member: &Member,
+    call: &Call,
+) -> Result<Option<String>, Failure> {
+    let places = Places::new(cluster, member, call.run);
+    blocking(move |stop| wal::mark(&places, stop)).await
 }
 
 /// Does it.
@@ -189,17 +218,72 @@ pub(crate) async fn probe(
     call: &Call,
     before: &Value,
 ) -> Result<Probed, Failure> {
+    let member = member(cluster, call)?;
+    match call.action.as_str() {
+        "host.service.start" => started_before(cluster, member, call, before).await,
+        _ => stopped_before(member, before).await,
+    }
+}
+
+/// A process that does not run now may have run, served and ended with its host: only a log that is
+/// still what it was shows that nobody was answered.
+async fn started_before(
+    cluster: &Cluster,
+    member: &Member,
+    call: &Call,
+    before: &Value,
+) -> Result<Probed, Failure> {
     let ran = before.get("running").and_then(Value::as_bool).unwrap_or(false);
-    let process = status(member(cluster, call)?, STATUS).await?;
-    Ok(match (call.action.as_str(), process) {
-        ("host.service.start", Some(process)) => Probed::Done(started(&process, !ran)),
-        ("host.service.stop", None) => {
-            let pid =
-                before.get("pid").and_then(Value::as_int).and_then(|pid| u32::try_from(pid).ok());
-            Probed::Done(stopped(pid, if ran { "term" } else { "was_gone" }))
+    if let Some(process) = status(member, STATUS).await? {
+        return Ok(Probed::Done(started(&process, !ran)));
+    }
+    must_be_unused(member)?;
+    let name = &member.name;
+    if ran {
+        let message = format!("{name} ran before it was to be started, and does not run now");
+        return Ok(Probed::Unknown(message));
+    }
+    let was = before.get("log").and_then(Value::as_str).map(str::to_owned);
+    let now = log_mark(cluster, member, call).await?;
+    // Arguments in force stand where the data stands: with them there, an absent log is no absent volume.
+    let args = in_force(&Places::new(cluster, member, call.run).args_file())?;
+    Ok(match (was, now) {
+        (Some(was), Some(now)) if was == now => Probed::not_done(format!(
+            "the log of {name} is what it was before the start, to the last byte"
+        )),
+        (None, None) if args.is_some() => {
+            Probed::not_done(format!("{name} has no log still, as before the start"))
         }
-        _ => Probed::NotDone,
+        (None, None) => Probed::Unknown(format!(
+            "{name} does not run now, and whether it has a log cannot be told: it may stand on a volume that is not mounted"
+        )),
+        (Some(_), None) => Probed::Unknown(format!(
+            "{name} does not run now, and its log is not there any more: look for its volume"
+        )),
+        (_, Some(_)) => Probed::Unknown(format!(
+            "{name} does not run now, and its log is not what it was before the start: it may have run and answered clients"
+        )),
     })
+}
+
+/// A process that runs has not been stopped; one that was told to end may need a moment.
+async fn stopped_before(member: &Member, before: &Value) -> Result<Probed, Failure> {
+    let pid = before.get("pid").and_then(Value::as_int).and_then(|pid| u32::try_from(pid).ok());
+    let deadline = Instant::now() + TOLD;
+    let process = loop {
+        let process = status(member, STATUS).await?;
+        let same = process.as_ref().is_some_and(|process| Some(process.pid) == pid);
+        if !same || Instant::now() >= deadline {
+            break process;
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    if let Some(process) = process {
+        return Ok(Probed::not_done(format!("{} runs as process {}", member.name, process.pid)));
+    }
+    must_be_unused(member)?;
+    let ran = before.get("running").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Probed::Done(stopped(pid, if ran { "term" } else { "was_gone" })))
 }
 
 fn started(process: &Process, changed: bool) -> Done {

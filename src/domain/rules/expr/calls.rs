@@ -10,7 +10,7 @@ use super::{
     near::near,
     tree::{Fold, Function, Loop, NodeKind},
 };
-use crate::domain::base::time::parse_duration;
+use crate::domain::base::time::{DURATION_MAX, DurationError, format_duration, parse_duration};
 
 /// Names written `name(…)`.
 const FUNCTIONS: [&str; 8] =
@@ -143,11 +143,20 @@ impl Checker<'_> {
         let Kind::Literal(Value::Str(literal)) = &text.kind else {
             return self.fail(Problem::new(text.span.clone(), "a duration is a string literal"));
         };
-        let millis = parse_duration(literal).and_then(|span| i64::try_from(span.as_millis()).ok());
-        let Some(millis) = millis else {
-            let problem = Problem::new(text.span.clone(), format!("{literal:?} is no duration"));
-            return self.fail(problem.help("write 90s or 1h30m"));
+        let span = match parse_duration(literal) {
+            Ok(span) => span,
+            Err(DurationError::TooLong(_)) => {
+                let max = format_duration(DURATION_MAX);
+                let message = format!("{literal:?} is longer than {max}");
+                return self.fail(Problem::new(text.span.clone(), message));
+            }
+            Err(DurationError::Syntax(_)) => {
+                let message = format!("{literal:?} is no duration");
+                let problem = Problem::new(text.span.clone(), message);
+                return self.fail(problem.help("write 90s or 1h30m"));
+            }
         };
+        let millis = i64::try_from(span.as_millis()).expect("a duration is bounded");
         Some((NodeKind::Literal(Value::Duration(millis)), Type::Duration))
     }
 

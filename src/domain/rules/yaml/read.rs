@@ -7,7 +7,7 @@ use std::{ops::Range, time::Duration};
 
 use super::{Key, Kind, Node, ScalarValue, locate};
 use crate::domain::{
-    base::time::{format_duration, parse_duration},
+    base::time::{DurationError, format_duration, parse_duration},
     rules::{
         codes::{self, Code},
         diagnostic::{Diagnostic, Severity, position},
@@ -293,19 +293,23 @@ pub fn duration(node: &Node, bounds: &Bounds<Duration>, sink: &mut Sink<'_>) -> 
         sink.wanted(node, "a duration as 90s or 1h30m");
         return None;
     };
-    let Some(span) = parse_duration(got) else {
-        let message = format!("`{got}` is no duration");
-        let help = "write whole numbers with units, as 1d2h3m4s5ms";
-        sink.add_help(&codes::BAD_UNIT, &node.span, message, help);
-        return None;
+    let span = match parse_duration(got) {
+        Ok(span) => Some(span),
+        Err(DurationError::TooLong(_)) => None,
+        Err(DurationError::Syntax(_)) => {
+            let message = format!("`{got}` is no duration");
+            let help = "write whole numbers with units, as 1d2h3m4s5ms";
+            sink.add_help(&codes::BAD_UNIT, &node.span, message, help);
+            return None;
+        }
     };
-    if !bounds.contains(&span) {
+    let within = span.filter(|span| bounds.contains(span));
+    if within.is_none() {
         let (low, high) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
         let message = format!("{got} is not within {low} and {high}");
         sink.add(&codes::OUT_OF_RANGE, &node.span, message);
-        return None;
     }
-    Some(span)
+    within
 }
 
 /// A list, or what is reported instead.

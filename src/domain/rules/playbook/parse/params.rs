@@ -191,6 +191,6 @@ impl Param {
 }
 
 fn duration(text: &str) -> Option<Value> {
-    let millis = i64::try_from(parse_duration(text)?.as_millis()).ok()?;
+    let millis = i64::try_from(parse_duration(text).ok()?.as_millis()).ok()?;
     Some(Value::Duration(millis))
 }

@@ -1,0 +1,73 @@
+//! The point of no return is never undone unless it is seen not to have taken effect.
+
+use std::time::Duration;
+
+use super::bed::{Bed, QUORUM, let_pass, three};
+use crate::{
+    domain::{
+        inventory::Mode,
+        run::{apply::Run, event::Outcome},
+    },
+    targets::fake::State,
+};
+
+/// How long a person's word counts here: shorter than the outage of quorate, so that the last look
+/// before a start that is tried again refuses.
+const WORD: u64 = 600;
+
+/// A rebuild that was approved, stopped before anything after its `n`-th commit becomes durable.
+async fn cut_off_after(n: usize, effects_too: bool) -> Bed {
+    let bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(30).await;
+    bed.stop_majority(WORD).await;
+    bed.alert(QUORUM, &[], true).await;
+    let run = bed.until_asked().await;
+    bed.gate.shut_after(n, effects_too);
+    bed.approve(&run, None).await.unwrap();
+    bed.gate.shuts().await;
+    let_pass(Duration::from_secs(1)).await;
+    bed
+}
+
+/// How many commits after the approval the start of the restored member is journalled.
+async fn commits_until_the_start() -> usize {
+    for n in 1.. {
+        let bed = cut_off_after(n, true).await.crash().await;
+        let runs = bed.runs().await;
+        if runs[0].past_return.is_some() {
+            return n;
+        }
+        assert!(runs[0].finished.is_none(), "the start was never journalled");
+    }
+    unreachable!("the run ends")
+}
+
+async fn resumed(bed: Bed) -> (Bed, Run) {
+    let bed = bed.crash_for(WORD + 100).await;
+    let run = bed.until_rest(WORD).await;
+    (bed, run)
+}
+
+/// Rows: E22, E23. The new cluster took a write; then the host went down, and quorate with it.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_took_effect_is_not_undone_although_nothing_runs_now() {
+    let bed = cut_off_after(commits_until_the_start().await, false).await;
+    assert!(bed.patient.write(7), "the restored member serves");
+    let data = bed.patient.data("m1");
+    bed.patient.set("m1", State::Stopped);
+    let (bed, run) = resumed(bed).await;
+    assert_eq!(bed.patient.data("m1"), data, "what was acknowledged is there");
+    let parked = run.parked.expect("a person must look");
+    assert!(parked.why.contains("log"), "{}", parked.why);
+    assert!(run.past_return.is_some());
+}
+
+/// Rows: E22, E23. The restored directory is what it was: nobody can have been answered from it.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_never_took_effect_is_undone() {
+    let bed = cut_off_after(commits_until_the_start().await, true).await;
+    let (bed, run) = resumed(bed).await;
+    assert_eq!(run.finished.as_ref().map(|(outcome, ..)| *outcome), Some(Outcome::Undone));
+    assert_eq!(bed.patient.data("m1").map(|(_, revision)| revision), Some(100));
+    assert!(bed.patient.runs("m1"));
+}

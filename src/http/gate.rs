@@ -1,0 +1,132 @@
+//! What every request passes before its body is read: who asks, then a place of its class.
+//!
+//! It decides nothing about what is asked for. The one thing to know: the order. Who may not come in
+//! takes no place, and nothing of a body is read before both are settled.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::HeaderMap,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::{ApiState, auth, auth::Caller, error::Refusal, serve::CONNECTIONS_MAX, webhook};
+
+/// Kinds of requests that must not be able to keep each other out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Alerts.
+    Webhook,
+    /// What people order.
+    Order,
+    /// What people and pages read.
+    Read,
+    /// `/metrics`.
+    Scrape,
+    /// `/-/healthy` and `/-/ready`.
+    Probe,
+}
+
+impl Class {
+    const ALL: [Self; 5] = [Self::Webhook, Self::Order, Self::Read, Self::Scrape, Self::Probe];
+
+    /// Requests under way at once.
+    const fn places(self) -> usize {
+        match self {
+            // a dozen Alertmanagers with a dozen groups each, and as many again
+            Self::Webhook => 256,
+            // people, one order each
+            Self::Order => 32,
+            // pages that look again every second
+            Self::Read => 64,
+            // two Prometheis, and their scrapes that overlap because one was late
+            Self::Scrape => 16,
+            // a kubelet, a load balancer, a watchdog on every host
+            Self::Probe => 32,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhooks",
+            Self::Order => "orders",
+            Self::Read => "reads",
+            Self::Scrape => "scrapes",
+            Self::Probe => "probes",
+        }
+    }
+}
+
+// With every class full there are connections left for whoever comes next.
+const _: () = {
+    let (mut all, mut at) = (0, 0);
+    while at < Class::ALL.len() {
+        all += Class::ALL[at].places();
+        at += 1;
+    }
+    assert!(all < CONNECTIONS_MAX, "a class could keep others out");
+};
+
+/// The places of all classes.
+#[derive(Debug)]
+pub(super) struct Places([Arc<Semaphore>; Class::ALL.len()]);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Class::ALL.map(|class| Arc::new(Semaphore::new(class.places()))))
+    }
+}
+
+impl Places {
+    /// A place, or a refusal at once: who waits for one would take a connection from others.
+    fn take(&self, class: Class) -> Result<OwnedSemaphorePermit, Refusal> {
+        let places = Arc::clone(&self.0[class as usize]);
+        places.try_acquire_owned().map_err(|_| {
+            let (many, what) = (class.places(), class.label());
+            Refusal::Unavailable(format!("{many} {what} are under way already; try again"))
+        })
+    }
+}
+
+/// The middleware of a class of routes.
+pub(super) async fn pass(
+    State((door, class)): State<(Arc<ApiState>, Class)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let place = admit(&door, class, request.headers()).and_then(|caller| {
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        door.places.take(class)
+    });
+    match place {
+        Ok(_place) => next.run(request).await,
+        Err(refusal) if class == Class::Webhook => webhook::refused(&door, refusal, began),
+        Err(refusal) => {
+            door.refusals.log("request", &refusal);
+            refusal.into_response()
+        }
+    }
+}
+
+/// Whether the sender of these headers may come in, and who that is.
+fn admit(door: &ApiState, class: Class, headers: &HeaderMap) -> Result<Option<Caller>, Refusal> {
+    match class {
+        Class::Webhook => match &door.settings.webhook_bearer {
+            Some(secret) if !secret.is(auth::bearer(headers)?) => {
+                Err(Refusal::Unauthorized("unknown token".into()))
+            }
+            Some(_) | None => Ok(None),
+        },
+        Class::Order | Class::Read => door.settings.access.caller(headers).map(Some),
+        Class::Scrape | Class::Probe => Ok(None),
+    }
+}

@@ -1,0 +1,232 @@
+//! What the store in memory holds, and how a batch changes it.
+//!
+//! It does not know that it is held back, or by whom it is asked.
+
+use std::{collections::BTreeMap, io, mem, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    domain::base::id::ClusterName,
+    store::{
+        AlertRow, Append, Batch, Cause, Committed, Entry, ObservedRow, StoreError, StreamHead,
+        StreamName,
+        position::{judge, within},
+    },
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Data {
+    seq: u64,
+    streams: BTreeMap<StreamName, Stream>,
+    alerts: BTreeMap<i64, Vec<u8>>,
+    observed: BTreeMap<ClusterName, String>,
+    /// Writes that are still to meet a broken disk.
+    pub(super) failing: u32,
+    /// What the next write meets.
+    pub(super) trouble: Option<Trouble>,
+    /// `Some` while answers are held back.
+    pub(super) held: Option<Vec<Waiting>>,
+    /// A close does not wait for what is held back.
+    pub(super) hangs: bool,
+    /// Failures so far.
+    pub(super) failures: u64,
+    /// What commits are told at once since the last failure.
+    pub(super) refusing: Option<StoreError>,
+    /// What commits are told that were held back, with the number of the failure.
+    failed: Option<(u64, StoreError)>,
+    /// What everybody is told up to a restart.
+    pub(super) broken: Option<StoreError>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    next: u64,
+    fence: u64,
+    compacted: u64,
+    snapshot: Option<Vec<u8>>,
+    entries: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Commit(Batch, oneshot::Sender<Result<Committed, StoreError>>),
+    Heal(u64),
+}
+
+/// What a test has in store for a write.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trouble {
+    /// Its answer does not know.
+    Unknown { durable: bool },
+    /// Its sync fails.
+    Sync { durable: bool },
+}
+
+impl Data {
+    /// As after the process ended and began anew.
+    pub(super) fn reopen(&mut self) {
+        (self.failed, self.refusing, self.broken) = (None, None, None);
+        (self.trouble, self.hangs) = (None, false);
+        drop(mem::take(&mut self.held));
+    }
+
+    /// What a commit is told before anything is tried.
+    pub(super) fn refusal(&self) -> Option<StoreError> {
+        self.broken.clone().or_else(|| self.refusing.clone())
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        let failed = self.failed.as_ref().map(|(_, error)| error);
+        self.broken.as_ref().or(failed).map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    pub(super) fn heal(&mut self) {
+        if self.refusing.take().is_some() {
+            let number = self.failures;
+            match &mut self.held {
+                Some(held) => held.push(Waiting::Heal(number)),
+                None => self.healed(number),
+            }
+        }
+    }
+
+    /// Ends the failed state, unless something failed anew since it was asked for.
+    pub(super) fn healed(&mut self, number: u64) {
+        self.failed.take_if(|(failed, _)| *failed <= number);
+    }
+
+    pub(super) fn commit(&mut self, batch: Batch) -> Result<Committed, StoreError> {
+        self.writable()?;
+        if batch.is_empty() {
+            return Ok(Committed { last_seq: self.seq });
+        }
+        if self.failing > 0 {
+            self.failing -= 1;
+            let source = asked_for();
+            self.fail(&source);
+            return Err(StoreError::Failed { source });
+        }
+        let Some(trouble) = self.trouble.take() else { return self.write(batch) };
+        let (Trouble::Unknown { durable } | Trouble::Sync { durable }) = trouble;
+        self.check(&batch.appends)?;
+        if durable {
+            self.write(batch)?;
+        }
+        let source = asked_for();
+        match trouble {
+            Trouble::Unknown { .. } => self.fail(&source),
+            Trouble::Sync { .. } => {
+                self.broken = Some(StoreError::Broken { source: Arc::clone(&source) });
+            }
+        }
+        Err(StoreError::Unknown { source })
+    }
+
+    fn fail(&mut self, source: &Cause) {
+        self.failures += 1;
+        let later = StoreError::Failed { source: Arc::clone(source) };
+        self.failed = Some((self.failures, later.clone()));
+        self.refusing = Some(later);
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<Committed, StoreError> {
+        self.check(&batch.appends)?;
+        batch.appends.into_iter().for_each(|append| self.append(append));
+        for row in batch.alerts {
+            match row.body {
+                Some(body) => self.alerts.insert(row.id, body),
+                None => self.alerts.remove(&row.id),
+            };
+        }
+        self.observed.extend(batch.observed.into_iter().map(|row| (row.cluster, row.body)));
+        Ok(Committed { last_seq: self.seq })
+    }
+
+    /// All appends are judged before any is written, each after those before it.
+    fn check(&self, appends: &[Append]) -> Result<(), StoreError> {
+        let mut heads = BTreeMap::new();
+        for Append { stream, expected_n: expected, fence, entries } in appends {
+            let stored = self.streams.get(stream).map_or((0, 0), |s| (s.next, s.fence));
+            let (next, owner) = heads.entry(stream).or_insert(stored);
+            judge(stream, (*expected, *fence), (*next, *owner))?;
+            *next += entries.len() as u64;
+            *owner = *fence;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, append: Append) {
+        let Append { stream: name, fence, entries, .. } = append;
+        let stream = self.streams.entry(name.clone()).or_default();
+        stream.fence = fence;
+        for new in entries {
+            self.seq += 1;
+            let (seq, n, kind) = (self.seq, stream.next, new.kind.into());
+            let (ver, at, body) = (new.ver, new.at, new.body);
+            let entry = Entry { seq, stream: name.clone(), n, fence, kind, ver, at, body };
+            stream.entries.insert(n, entry);
+            stream.next += 1;
+        }
+    }
+
+    pub(super) fn read(&self, stream: &StreamName, from: u64) -> Vec<Entry> {
+        let stream = self.streams.get(stream);
+        let entries = stream.into_iter().flat_map(|stream| stream.entries.range(from..));
+        entries.map(|(_, entry)| entry.clone()).collect()
+    }
+
+    pub(super) fn streams(&self) -> Vec<StreamHead> {
+        self.streams.iter().map(|(name, stream)| stream.head(name)).collect()
+    }
+
+    pub(super) fn alerts(&self) -> Vec<AlertRow> {
+        let rows = self.alerts.iter();
+        rows.map(|(id, body)| AlertRow { id: *id, body: Some(body.clone()) }).collect()
+    }
+
+    pub(super) fn observed(&self) -> Vec<ObservedRow> {
+        let rows = self.observed.iter().map(|(cluster, body)| (cluster.clone(), body.clone()));
+        rows.map(|(cluster, body)| ObservedRow { cluster, body }).collect()
+    }
+
+    pub(super) fn compact(
+        &mut self,
+        name: &StreamName,
+        upto: u64,
+        snapshot: Option<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        self.writable()?;
+        let (next, compacted) =
+            self.streams.get(name).map_or((0, 0), |stream| (stream.next, stream.compacted));
+        within(name, upto, (compacted, next))?;
+        let stream = self.streams.entry(name.clone()).or_default();
+        stream.entries = stream.entries.split_off(&upto);
+        stream.compacted = upto;
+        stream.snapshot = snapshot.or(stream.snapshot.take());
+        Ok(())
+    }
+
+    pub(super) fn drop_entries(&mut self, name: &StreamName, ns: &[u64]) -> Result<(), StoreError> {
+        self.writable()?;
+        if let Some(stream) = self.streams.get_mut(name) {
+            stream.entries.retain(|n, _| !ns.contains(n));
+        }
+        Ok(())
+    }
+}
+impl Stream {
+    fn head(&self, name: &StreamName) -> StreamHead {
+        StreamHead {
+            stream: name.clone(),
+            n: self.next,
+            fence: self.fence,
+            compacted: self.compacted,
+            snapshot: self.snapshot.clone(),
+        }
+    }
+}
+
+fn asked_for() -> Cause {
+    Arc::new(io::Error::other("a failure that the test asked for"))
+}
