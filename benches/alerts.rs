@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::stream;
 use quorate::{
     domain::{
         alert::{
@@ -129,17 +130,17 @@ impl Bench {
             metrics: Arc::new(Metrics::new("bench", "bench")),
             cancel: cancel.clone(),
         };
-        let rows = store.alerts().await?;
-        let intake = IntakeHandle::start(parts, rows, &tasks);
+        let rows = stream::once(store.alerts());
+        let intake = IntakeHandle::start(parts, rows, &tasks).await?;
         tasks.spawn(count(handed));
         Ok(Self { intake, store, cancel, tasks })
     }
 
-    async fn stop(self) {
+    async fn stop(self) -> Result<()> {
         self.cancel.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.store.close().await;
+        Ok(self.store.close().await?)
     }
 }
 
@@ -181,8 +182,7 @@ async fn hold(dir: &Path, alerts: usize) -> Result<()> {
         memory("VmRSS")?,
         counts.bytes >> 20
     );
-    bench.stop().await;
-    Ok(())
+    bench.stop().await
 }
 
 async fn restart(dir: &Path) -> Result<()> {
@@ -195,8 +195,7 @@ async fn restart(dir: &Path) -> Result<()> {
         "{} alerts in {took} ms, {peak} MB at most, {now} MB after",
         counts.firing + counts.resolved
     );
-    bench.stop().await;
-    Ok(())
+    bench.stop().await
 }
 
 async fn rate(dir: &Path, senders: usize, alerts: usize, lasts: Duration) -> Result<()> {
@@ -226,15 +225,14 @@ async fn rate(dir: &Path, senders: usize, alerts: usize, lasts: Duration) -> Res
         sent += task.await??;
     }
     println!("{} alerts/s", u128::try_from(sent)? * 1000 / began.elapsed().as_millis().max(1));
-    bench.stop().await;
-    Ok(())
+    bench.stop().await
 }
 
 async fn refuse(dir: &Path, alerts: usize) -> Result<()> {
     const ROUNDS: u32 = 50;
     let bench = Bench::start(open_embedded(dir, "bench")?).await?;
     fill(&bench.intake, alerts).await?;
-    bench.stop().await;
+    bench.stop().await?;
     let pages = u32::try_from(fs::metadata(dir.join("journal.db"))?.len() / 8192)?;
     let bench = Bench::start(open_embedded_bounded(dir, "bench", pages)?).await?;
     let large = |round: u32| {
@@ -256,8 +254,7 @@ async fn refuse(dir: &Path, alerts: usize) -> Result<()> {
     }
     let most = took.iter().max().context("no rounds")?;
     println!("{:.1} ms at most", most.as_secs_f64() * 1e3);
-    bench.stop().await;
-    Ok(())
+    bench.stop().await
 }
 
 /// A figure of this process, in MB.

@@ -129,5 +129,9 @@ pub(super) fn alerts(rows: Vec<AlertRow>, owners: &Owners, now: Time) -> Alerts 
             }
         }
     });
-    Alerts::load(read, |labels| number(owners, labels), Bounds::default())
+    let filed = read.map(|alert| {
+        let owner = number(owners, &alert.labels);
+        alert.filed(owner)
+    });
+    Alerts::load(filed, Bounds::default())
 }

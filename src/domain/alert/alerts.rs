@@ -47,19 +47,11 @@ pub struct Fold {
 }
 
 impl Alerts {
-    /// Takes the rows of the store (`Alert::from_row`), all of them, whatever the bounds: they are
-    /// kept already.
-    pub fn load(
-        rows: impl IntoIterator<Item = Alert>,
-        owner: impl Fn(&Labels) -> OwnerId,
-        bounds: Bounds,
-    ) -> Self {
-        let keyed = rows.into_iter().map(|mut alert| {
-            alert.owner = owner(&alert.labels);
-            (Key { print: alert.fingerprint(), id: alert.id }, Arc::new(alert))
-        });
+    /// Takes what was read back ([`Alert::from_row`], [`Alert::filed`]), all of it, whatever the
+    /// bounds: it is kept already.
+    pub fn load(filed: impl IntoIterator<Item = (Key, Arc<Alert>)>, bounds: Bounds) -> Self {
         // collected at once: that fills the nodes, which inserting one by one does not
-        let by_key: BTreeMap<Key, Arc<Alert>> = keyed.collect();
+        let by_key: BTreeMap<Key, Arc<Alert>> = filed.into_iter().collect();
         let prints = by_key.keys().map(|key| (key.id, key.print)).collect();
         let mut alerts = Self { by_key, prints, bounds, ..Self::default() };
         alerts.last_id = alerts.prints.last_key_value().map_or(0, |(id, _)| *id);

@@ -19,12 +19,12 @@
 //! context, as a suppressed alert is. Nothing is missed by this: Alertmanager tries a delivery that
 //! failed again with each `group_interval`.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     incoming::{Incoming, Seen},
     labels::{Labels, fingerprint},
-    places::OwnerId,
+    places::{Key, OwnerId},
 };
 use crate::domain::base::time::Time;
 
@@ -88,6 +88,12 @@ impl Alert {
     /// The cluster it is filed under, as the table's keeper numbers them.
     pub fn owner(&self) -> OwnerId {
         self.owner
+    }
+
+    /// Files it under the cluster that owns it, with its place among all.
+    pub fn filed(self, owner: OwnerId) -> (Key, Arc<Self>) {
+        let key = Key { print: self.fingerprint(), id: self.id };
+        (key, Arc::new(Self { owner, ..self }))
     }
 
     /// Whether it must not open an incident, however much it fires.

@@ -279,7 +279,7 @@ fn rows_read_back_and_numbers_go_on() {
     deliver(&mut alerts, Incoming { labels, silenced: Some(true), ..fires(7) }, Time(1001));
     let rows: Vec<_> = alerts.iter().map(|alert| (alert.id, alert.to_row())).collect();
     let read = |(id, row): &(i64, Vec<u8>)| Alert::from_row(*id, row, Time(9000)).unwrap();
-    let mut back = Alerts::load(rows.iter().map(read), |_| OURS, Bounds::default());
+    let mut back = Alerts::load(rows.iter().map(|row| read(row).filed(OURS)), Bounds::default());
     for alert in alerts.iter() {
         let expected = Alert { seen_at: Time(9000), ..Alert::clone(alert) };
         assert_eq!(back.get(alert.id).map(|alert| &**alert), Some(&expected));

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::{
     limits::REQUESTS_MAX,
     orders::Orders,
+    recover,
     request::{ObserveError, Receipt, Request},
     table::AlertTable,
     work::{Intake, Parts},
@@ -18,7 +20,7 @@ use crate::{
         base::{id::ClusterName, time::Time},
         incident::owners::Owners,
     },
-    store::AlertRow,
+    store::{AlertRow, StoreError},
     targets::AlertState,
 };
 
@@ -31,15 +33,19 @@ pub struct IntakeHandle {
 }
 
 impl IntakeHandle {
-    /// Reads the rows back and starts the intake in a task of `tasks`. It hands out every row that a
-    /// cluster owns before long.
-    pub fn start(parts: Parts, rows: Vec<AlertRow>, tasks: &TaskTracker) -> Self {
+    /// Reads the rows back (`Store::alert_rows`) and starts the intake in a task of `tasks`. It hands
+    /// out every row that a cluster owns before long.
+    pub async fn start(
+        parts: Parts,
+        rows: impl Stream<Item = Result<Vec<AlertRow>, StoreError>>,
+        tasks: &TaskTracker,
+    ) -> Result<Self, StoreError> {
+        let now = parts.clock.now();
+        let table = recover::table(rows, &parts.owners, parts.limits, now).await?;
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let orders = Arc::new(Orders::default());
-        let intake = Intake::new(parts, rows, requests, Arc::clone(&orders));
-        let table = intake.table.clone();
-        tasks.spawn(intake.run());
-        Self { requests: sender, orders, table }
+        tasks.spawn(Intake::new(parts, table.clone(), requests, Arc::clone(&orders)).run());
+        Ok(Self { requests: sender, orders, table })
     }
 
     /// Takes a delivery; answers when all that it changed is durable.

@@ -27,6 +27,7 @@ pub mod limits;
 mod line;
 mod merge;
 mod orders;
+mod recover;
 mod request;
 mod roll;
 pub mod table;

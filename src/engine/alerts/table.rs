@@ -60,8 +60,8 @@ pub struct Page {
 }
 
 impl AlertTable {
-    pub(super) fn new(alerts: Alerts, roll: Roll) -> Self {
-        let (alerts, roll) = (RwLock::new(alerts), RwLock::new(Arc::new(roll)));
+    pub(super) fn new(alerts: Alerts, roll: Arc<Roll>) -> Self {
+        let (alerts, roll) = (RwLock::new(alerts), RwLock::new(roll));
         let last_at = AtomicI64::new(NEVER);
         Self { shared: Arc::new(Shared { alerts, roll, last_at }) }
     }

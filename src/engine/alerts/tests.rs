@@ -7,6 +7,7 @@ mod settling;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::stream;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -55,7 +56,7 @@ impl Bed {
         let (sender, handed) = mpsc::channel(queue);
         let (clock, metrics) = (Clock::at(EPOCH), Arc::new(Metrics::new("test", "test")));
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let rows = store.alerts().await.unwrap();
+        let rows = stream::once(store.alerts());
         let parts = Parts {
             journal: Journal::new(store.clone()),
             owners: owners(&["c1", "c2"]),
@@ -65,7 +66,7 @@ impl Bed {
             metrics: Arc::clone(&metrics),
             cancel: cancel.clone(),
         };
-        let intake = IntakeHandle::start(parts, rows, &tasks);
+        let intake = IntakeHandle::start(parts, rows, &tasks).await.unwrap();
         Self { store, intake, handed, metrics, clock, cancel, tasks }
     }
 

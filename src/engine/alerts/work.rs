@@ -16,13 +16,12 @@ use super::{
     merge::{Merge, Tally},
     orders::Orders,
     request::{ObserveError, Receipt, Request},
-    roll::Roll,
     table::AlertTable,
     throttle::Throttle,
 };
 use crate::{
     domain::{
-        alert::{Alert, Alerts, labels::Labels},
+        alert::Alert,
         base::{id::ClusterName, time::Time},
         incident::owners::{Owner, Owners},
     },
@@ -57,7 +56,7 @@ pub struct Parts {
 /// The owner of the alerts.
 #[derive(Debug)]
 pub(super) struct Intake {
-    pub(super) table: AlertTable,
+    table: AlertTable,
     parts: Parts,
     requests: mpsc::Receiver<Request>,
     orders: Arc<Orders>,
@@ -76,15 +75,10 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(
         parts: Parts,
-        rows: Vec<AlertRow>,
+        table: AlertTable,
         requests: mpsc::Receiver<Request>,
         orders: Arc<Orders>,
     ) -> Self {
-        let roll = Roll::new(Arc::clone(&parts.owners));
-        let known = read(rows, parts.clock.now());
-        let number = |labels: &Labels| roll.number(labels);
-        let alerts = Alerts::load(known, number, parts.limits.bounds());
-        let table = AlertTable::new(alerts, roll);
         let mut jobs = Jobs::default();
         jobs.hand_out_all(&table);
         Self {
@@ -287,16 +281,6 @@ fn refuse(mut entry: Entry, error: &CommitError) {
             "alerts that were settled or forgotten are not durable; it is tried again later"),
         None => {}
     }
-}
-
-/// Alerts from their rows; one that cannot be read is named and left out: its sender repeats it.
-fn read(rows: Vec<AlertRow>, now: Time) -> Vec<Alert> {
-    let read = rows.into_iter().filter_map(|row| {
-        let alert = Alert::from_row(row.id, &row.body?, now);
-        let failed = |error| tracing::warn!(row.id, error = %chain(&error), "alert left out");
-        alert.map_err(failed).ok()
-    });
-    read.collect()
 }
 
 #[cfg(test)]

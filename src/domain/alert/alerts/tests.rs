@@ -35,7 +35,7 @@ fn observe(alerts: &mut Alerts, incoming: Incoming, now: i64, log: &mut Log) -> 
 }
 
 fn bounded(count: usize) -> Alerts {
-    Alerts::load([], owner, Bounds { alerts: count, bytes: usize::MAX })
+    Alerts::load([], Bounds { alerts: count, bytes: usize::MAX })
 }
 
 fn names(alerts: &Alerts) -> Vec<String> {
@@ -92,7 +92,7 @@ fn what_no_cluster_owns_cannot_shut_out_what_one_does() {
 fn bytes_are_bounded_as_well() {
     let one = incoming(0, true, true, 10).labels.bytes() + super::super::ALERT_BYTES;
     let bounds = Bounds { alerts: usize::MAX, bytes: one * 2 };
-    let (mut alerts, mut log) = (Alerts::load([], owner, bounds), Log::new());
+    let (mut alerts, mut log) = (Alerts::load([], bounds), Log::new());
     for name in 0..2 {
         observe(&mut alerts, incoming(name, true, true, 10), 100, &mut log).unwrap();
     }
@@ -157,8 +157,8 @@ proptest! {
         }
         prop_assert_eq!(alerts.counts(), counted(&alerts));
         prop_assert!(picture(&alerts) == before);
-        let rows = alerts.iter().map(|alert| Alert::clone(alert)).collect::<Vec<_>>();
-        let back = Alerts::load(rows, owner, Bounds::default());
+        let rows = alerts.iter().map(|alert| Alert::clone(alert).filed(owner(&alert.labels)));
+        let back = Alerts::load(rows, Bounds::default());
         prop_assert_eq!(picture(&back), before);
     }
 }

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        limits::Limits,
+        recover,
         tests::{EPOCH, fires, owners, resolves},
     },
     *,
@@ -17,7 +17,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-fn intake(store: &Arc<MemoryStore>) -> Intake {
+async fn intake(store: &Arc<MemoryStore>) -> Intake {
     let parts = Parts {
         journal: Journal::new(store.clone()),
         owners: owners(&["c1"]),
@@ -27,7 +27,9 @@ fn intake(store: &Arc<MemoryStore>) -> Intake {
         metrics: Arc::new(Metrics::new("test", "test")),
         cancel: CancellationToken::new(),
     };
-    Intake::new(parts, Vec::new(), mpsc::channel(1).1, Arc::default())
+    let rows = futures::stream::empty();
+    let table = recover::table(rows, &parts.owners, parts.limits, EPOCH).await.unwrap();
+    Intake::new(parts, table, mpsc::channel(1).1, Arc::default())
 }
 
 fn deliver(
@@ -47,14 +49,15 @@ async fn answer(intake: &mut Intake) {
 /// Whether each row fires, by number.
 async fn rows(store: &Arc<MemoryStore>) -> Vec<(i64, bool)> {
     let rows = store.alerts().await.unwrap();
-    read(rows, EPOCH).iter().map(|alert| (alert.id, alert.firing)).collect()
+    let read = |row: &AlertRow| Alert::from_row(row.id, row.body.as_ref().unwrap(), EPOCH).unwrap();
+    rows.iter().map(read).map(|alert| (alert.id, alert.firing)).collect()
 }
 
 /// Nothing that builds on it is acknowledged before it is written again.
 #[tokio::test(start_paused = true)]
 async fn what_may_be_on_the_disk_or_not_is_written_again() {
     let store = memory();
-    let mut intake = intake(&store);
+    let mut intake = intake(&store).await;
     let first = deliver(&mut intake, vec![fires("c1", "a")]);
     answer(&mut intake).await;
     first.await.unwrap().unwrap();
