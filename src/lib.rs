@@ -35,6 +35,7 @@
 //! |---|---|---|
 //! | 0 | [`domain`] | nothing: no async, clock, files, network, `HashMap` |
 //! | 1 | [`telemetry`], [`store`], [`targets`] | domain; not one another |
+//! | 1 | `sim`: a model of the targets, in tests only | domain, targets |
 //! | 2 | [`engine`] | layers 0 and 1; the only spawner of work |
 //! | 3 | [`http`] | domain, telemetry, engine's handle |
 //! | 4 | [`config`] | everything above |
@@ -65,8 +66,10 @@
 //!   their order in [`domain::decision::decide`].
 //! - *What happens after a crash?* [`engine::Engine::start`] folds the journal; a step without a result
 //!   is in doubt, and its action is asked before anything is repeated ([`engine::runner`]).
-//! - *How is a new action added?* One row in [`targets::catalogue`], one function that acts and one
-//!   that probes; `check`, plans and approvals follow from the row.
+//! - *How is a new action added?* One file in its system's room (`targets/etcd/actions`,
+//!   `targets/host/actions`) with its row, what it reads before, what it does, what a probe finds and
+//!   what a person would type; one line in that room's list. [`targets::catalogue`], `check`, plans and
+//!   approvals follow from the row; the modelled world wants one of the same name.
 //! - *How is a new verdict reached?* One row in the table of [`domain::verdict`], with a test.
 pub mod app;
 pub mod cli;
@@ -74,6 +77,8 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod store;
 pub mod targets;
 pub mod telemetry;

@@ -1,16 +1,23 @@
-//! The verbs that read files: `serve` and `check`.
+//! The verbs that ask no server: `serve`, `check`, and `child`, which only `serve` calls.
 
-use std::{io::IsTerminal, path::Path};
+use std::{io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 use super::{
     Failed,
-    args::{Check, CheckFormat, LogFormat, Serve},
+    args::{Check, CheckFormat, Child, LogFormat, Serve},
     out::{Out, complain_frames},
     render::diagnostics::{Format, diagnostics, summary},
 };
 use crate::{
-    app, config, domain::rules::diagnostic::Severity, targets::catalogue::catalogue, telemetry::log,
+    app,
+    config::{self, Config},
+    domain::rules::{Rules, diagnostic::Severity},
+    targets::{self, catalogue::catalogue},
+    telemetry::log,
 };
+
+/// Ourselves, also when the file was replaced since we started.
+const OURSELVES: &str = "/proc/self/exe";
 
 /// Runs the responder until it is told to stop.
 pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
@@ -20,6 +27,17 @@ pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
     };
     log::init(format, &serve.log).map_err(|error| Failed::Usage(error.to_string()))?;
     app::raise_open_files();
+    let (config, rules) = read(serve)?;
+    targets::bind_children_by(OURSELVES.into());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failed::No(error.to_string()))?;
+    let result = runtime.block_on(app::serve(config, rules));
+    runtime.shutdown_background();
+    result.map_err(|error| Failed::No(format!("{error:#}")))
+}
+
+/// What to serve. The texts and problems are dropped here: an inventory may have thousands of files.
+fn read(serve: &Serve) -> Result<(Config, Rules), Failed> {
     let opened = config::open(serve.config.as_deref(), Path::new("."), &catalogue());
     let found = &opened.checked.found;
     if !found.is_empty() {
@@ -27,12 +45,18 @@ pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
         let text_of = |file: &str| opened.checked.text(file);
         complain_frames(&diagnostics(found, text_of, Format::Full, colour));
     }
-    let Some((config, rules)) = opened.valid else { return Err(Failed::No(summary(found))) };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failed::No(error.to_string()))?;
-    let result = runtime.block_on(app::serve(config, rules));
-    runtime.shutdown_background();
-    result.map_err(|error| Failed::No(format!("{error:#}")))
+    opened.valid.ok_or_else(|| Failed::No(summary(found)))
+}
+
+/// What is started in the place of a child of the server's.
+pub(super) fn child(child: &Child) -> ExitCode {
+    match (child.end_with, child.stay) {
+        (Some(parent), _) => targets::child::end_with(parent, &child.argv),
+        (None, seconds) => {
+            let limit = Duration::from_secs(seconds.unwrap_or_default());
+            targets::child::stay(limit, &child.argv)
+        }
+    }
 }
 
 /// Prints every problem of the files.

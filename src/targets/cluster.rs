@@ -1,15 +1,18 @@
 //! The patient that this crate repairs today: an etcd cluster whose members run on hosts.
 //!
-//! It only routes: which module answers for which action. What it deliberately does not do:
-//! retry, wait, journal or decide.
+//! It hands each call to its action. What it deliberately does not do: retry, journal or decide.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
 use super::{
-    AlertState, Depth, Target, Toolset, alertmanager, commands, etcd,
-    host::{data, files::blocking, mounts, service},
+    AlertState, Deadline, Depth, Target, Toolset,
+    action::{Action, On, locks},
+    alertmanager,
+    catalogue::registry,
+    effect, etcd,
+    host::{files::blocking, lock, mounts},
     http, prometheus,
 };
 use crate::domain::{
@@ -17,7 +20,7 @@ use crate::domain::{
     etcd::evidence::Evidence,
     inventory::Cluster,
     rules::{
-        action::{Call, Done, ErrorKind, Failure, Probed},
+        action::{ActionSpec, ArgType, Call, Changes, Done, ErrorKind, Failure, Probed},
         expr::Value,
     },
 };
@@ -33,73 +36,43 @@ pub fn target(cluster: Arc<Cluster>) -> Arc<dyn Target> {
     Arc::new(HostsTarget { cluster })
 }
 
-/// Nothing worth knowing before: the action changes only what is its own.
-fn nothing() -> Value {
-    Value::map::<&str>([])
+/// The action of a call; none of this name is a plan of another version of quorate.
+fn action(call: &Call) -> Result<&'static dyn Action, Failure> {
+    registry()
+        .get(&call.action)
+        .ok_or_else(|| Failure::new(ErrorKind::Invalid, format!("no action {}", call.action)))
 }
 
 impl HostsTarget {
-    async fn read(&self, call: &Call) -> Result<Value, Failure> {
-        match call.action.as_str() {
-            action if action.starts_with("host.service.") => {
-                service::before(&self.cluster, call).await
-            }
-            "etcd.data_out" | "etcd.data_in" | "etcd.data_copy" | "etcd.restore" => {
-                data::before(&self.cluster, call)
-            }
-            action if action.starts_with("etcd.member_") => {
-                etcd::membership::before(&self.cluster, call).await
-            }
-            _ => Ok(nothing()),
-        }
+    fn on<'a>(&'a self, call: &'a Call) -> On<'a> {
+        On { cluster: &self.cluster, call }
     }
 
-    async fn run(&self, call: &Call, before: &Value) -> Result<Done, Failure> {
-        let cluster = &self.cluster;
-        match call.action.as_str() {
-            "etcd.assess" => Ok(Done { output: self.seen().await, changed: false }),
-            "etcd.snapshot" => etcd::snapshot::act(cluster, call).await,
-            "etcd.scratch_start" | "etcd.scratch_stop" => etcd::scratch::act(cluster, call).await,
-            "etcd.choose_survivor" => etcd::survivor::choose(cluster, call).await,
-            "etcd.restore" => etcd::survivor::restore(cluster, call).await,
-            "etcd.compare" => etcd::compare::act(cluster, call).await,
-            "etcd.data_out" | "etcd.data_in" | "etcd.data_copy" | "host.file.free_space" => {
-                data::act(cluster, call).await
-            }
-            action if action.starts_with("etcd.member_") => {
-                etcd::membership::act(cluster, call, before).await
-            }
-            action if action.starts_with("host.service.") => service::act(cluster, call).await,
-            other => Err(Failure::new(ErrorKind::Invalid, format!("no action {other}"))),
+    /// Holds the member's lock for what changes something of it on its host.
+    async fn lock(
+        &self,
+        spec: &ActionSpec,
+        call: &Call,
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        if locks(spec) {
+            effect::hold(lock::take(self.on(call).places()?.lock(), patience).await?);
         }
+        Ok(())
+    }
+
+    async fn run(&self, call: &Call, before: &Value, patience: Duration) -> Result<Done, Failure> {
+        let action = action(call)?;
+        self.lock(action.spec(), call, patience).await?;
+        action.act(self.on(call), before).await
     }
 
     async fn ask(&self, call: &Call, before: &Value) -> Result<Probed, Failure> {
-        match call.action.as_str() {
-            "host.service.start" | "host.service.stop" => {
-                service::probe(&self.cluster, call, before).await
-            }
-            "etcd.data_out" | "etcd.data_in" => data::probe(&self.cluster, call, before),
-            "etcd.scratch_start" => etcd::scratch::probe(&self.cluster, call).await,
-            action if action.starts_with("etcd.member_") => {
-                etcd::membership::probe(&self.cluster, call, before).await
-            }
-            // All others are run again: they clean up after themselves.
-            other => Ok(Probed::Unknown(format!("{other} is done again, not asked about"))),
-        }
+        let action = action(call)?;
+        // What is still at work may yet take effect: only then is there something to find.
+        self.lock(action.spec(), call, lock::PATIENCE).await?;
+        action.probe(self.on(call), before).await
     }
-
-    /// The readings, as JSON has them: the engine adds what it concludes.
-    async fn seen(&self) -> Value {
-        let evidence = etcd::probe::look(&self.cluster, Depth::Full, &wall).await;
-        let json = serde_json::to_value(&evidence).unwrap_or_default();
-        Value::map([("evidence", Value::from_json(&json).unwrap_or_else(nothing))])
-    }
-}
-
-/// The wall clock, for readings nobody gave a clock for.
-fn wall() -> Time {
-    Time(jiff::Timestamp::now().as_millisecond())
 }
 
 impl Target for HostsTarget {
@@ -112,15 +85,17 @@ impl Target for HostsTarget {
     }
 
     fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Value, Failure>> {
-        Box::pin(self.read(call))
+        Box::pin(async move { action(call)?.before(self.on(call)).await })
     }
 
     fn act<'a>(
         &'a self,
         call: &'a Call,
         before: &'a Value,
+        deadline: &'a Deadline,
     ) -> BoxFuture<'a, Result<Done, Failure>> {
-        Box::pin(self.run(call, before))
+        let patience = deadline.left().min(lock::PATIENCE);
+        Box::pin(effect::whole(deadline, self.run(call, before, patience)))
     }
 
     fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed> {
@@ -130,7 +105,14 @@ impl Target for HostsTarget {
     }
 
     fn commands(&self, call: &Call) -> Vec<String> {
-        commands::commands(&self.cluster, call)
+        let Ok(action) = action(call) else { return Vec::new() };
+        let (spec, on) = (action.spec(), self.on(call));
+        let names_member = spec.args.iter().any(|arg| arg.required && arg.ty == ArgType::Member);
+        if names_member && on.member().is_err() && spec.changes != Changes::Nothing {
+            // Which member it will be is for an earlier step to say.
+            return vec![format!("{} {}", call.action, call.text("member").unwrap_or("<member>"))];
+        }
+        action.commands(on)
     }
 
     fn revision_max(&self, from: Time, until: Time) -> BoxFuture<'_, Option<i64>> {

@@ -3,12 +3,12 @@
 //! Reading ([`Target::assess`]) and acting ([`Target::act`]) are apart: a look never changes
 //! anything, an action never decides anything. The catalogue of actions is a value.
 
+pub(crate) mod action;
 mod alertmanager;
 pub mod catalogue;
 pub mod cluster;
-mod commands;
-mod etcd;
-pub mod fake;
+pub(crate) mod effect;
+pub(crate) mod etcd;
 mod host;
 mod http;
 mod prometheus;
@@ -17,10 +17,16 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Debug, path::PathBuf};
+pub use self::{
+    effect::Deadline,
+    host::child::{bind_children_by, verb as child},
+};
+
+use std::fmt::Debug;
 
 use futures::future::BoxFuture;
 
+pub use crate::domain::etcd::versions::{Tool, Toolset};
 use crate::domain::{
     base::time::Time,
     etcd::evidence::Evidence,
@@ -60,9 +66,15 @@ pub trait Target: Send + Sync + Debug {
     /// The call's own reading of what it is about to change; journalled before it acts.
     fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Value, Failure>>;
 
-    /// Does it. `changed` of the result is `before` ≠ wanted.
-    fn act<'a>(&'a self, call: &'a Call, before: &'a Value)
-    -> BoxFuture<'a, Result<Done, Failure>>;
+    /// Does it. `changed` of the result is `before` ≠ wanted. At the deadline the effect is cut off, and
+    /// the answer comes when all of it has ended; what could not be ended, the failure tells. One that is
+    /// dropped instead ends what it can, and nobody knows when.
+    fn act<'a>(
+        &'a self,
+        call: &'a Call,
+        before: &'a Value,
+        deadline: &'a Deadline,
+    ) -> BoxFuture<'a, Result<Done, Failure>>;
 
     /// Asks reality whether an earlier, unrecorded `act` took effect.
     fn probe<'a>(&'a self, call: &'a Call, before: &'a Value) -> BoxFuture<'a, Probed>;
@@ -80,24 +92,6 @@ pub trait Target: Send + Sync + Debug {
 
     /// What fires and what is suppressed (`GET /api/v2/alerts`); `None` where there is no Alertmanager.
     fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>>;
-}
-
-/// The tools that a repair starts on the members' data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Toolset {
-    /// `etcd`, for scratch copies.
-    pub etcd: Tool,
-    /// `etcdutl`, for restores.
-    pub etcdutl: Tool,
-}
-
-/// One tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tool {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its version by its own word, as `3.5.16`.
-    pub version: String,
 }
 
 /// One alert as its Alertmanager has it now.

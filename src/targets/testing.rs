@@ -1,12 +1,18 @@
 //! What the tests of this layer share: an inventory over a temporary directory.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, sync::Arc};
 
+use super::{
+    action::{On, nothing},
+    catalogue::registry,
+};
 use crate::domain::{
-    alert::labels::Matchers,
     base::{id::RunId, time::Time},
-    inventory::{Backups, Cluster, Etcd, Host, Member, Mode, Service, Tools},
-    rules::{action::Call, expr::Value},
+    inventory::{Cluster, Member, Service, Tools, sample},
+    rules::{
+        action::{Call, Done, Failure, Probed},
+        expr::Value,
+    },
 };
 
 /// A script in `dir` as an argv for a member.
@@ -19,13 +25,10 @@ pub(crate) fn mk_cluster(dir: &Path, ports: &[u16], tools: Tools) -> Cluster {
     let members = ports.chunks(3).zip(1..).map(|(ports, number)| {
         let name = format!("m{number}");
         Member {
-            name: name.as_str().into(),
             client: format!("http://127.0.0.1:{}", ports[0]),
             peer: format!("http://127.0.0.1:{}", ports[1]),
             metrics: Some(format!("http://127.0.0.1:{}", ports[2])),
-            host: format!("h{number}").into(),
             data_dir: dir.join(&name).join("data"),
-            wal_dir: None,
             service: Service {
                 start: script(dir, "start", &name),
                 stop: script(dir, "stop", &name),
@@ -33,32 +36,14 @@ pub(crate) fn mk_cluster(dir: &Path, ports: &[u16], tools: Tools) -> Cluster {
                 mask: None,
                 unmask: None,
             },
+            ..sample::member(&name)
         }
     });
-    let members: Vec<Member> = members.collect();
-    let hosts =
-        members.iter().map(|member| (member.host.clone(), Host { address: None, zone: None }));
-    Cluster {
-        name: "c1".into(),
-        matches: Matchers::parse("{cluster=\"c1\"}").unwrap(),
-        labels: BTreeMap::new(),
-        hosts: hosts.collect(),
-        etcd: Etcd {
-            members,
-            tls: None,
-            auth: None,
-            tools,
-            backups: Backups { dir: dir.join("backups"), min_free_factor: 2.0 },
-            scratch_ports: 23790..=23799,
-            allow: Vec::new(),
-        },
-        prometheus: None,
-        alertmanager: None,
-        control_targets: Vec::new(),
-        mode: Mode::Auto,
-        loss_budget_revisions: 0,
-        probe_timeout: Duration::from_secs(2),
-    }
+    let mut cluster = sample::cluster_of("c1", members.collect());
+    cluster.etcd.tools = tools;
+    cluster.etcd.backups.dir = dir.join("backups");
+    cluster.control_targets.clear();
+    cluster
 }
 
 /// Tools that are not there.
@@ -70,4 +55,48 @@ pub(crate) fn no_tools() -> Tools {
 pub(crate) fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
     let args = args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     Call { action: action.into(), args, run: RunId(uuid::Uuid::from_u128(77)), started_at: Time(0) }
+}
+
+/// Does it, without deadline or lock.
+pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
+    registry().get(&call.action).unwrap().act(On { cluster, call }, &nothing()).await
+}
+
+/// Reads what it is about to change.
+pub(crate) async fn before(cluster: &Arc<Cluster>, call: &Call) -> Result<Value, Failure> {
+    registry().get(&call.action).unwrap().before(On { cluster, call }).await
+}
+
+/// Asks whether it took effect.
+pub(crate) async fn probe(
+    cluster: &Arc<Cluster>,
+    call: &Call,
+    before: &Value,
+) -> Result<Probed, Failure> {
+    registry().get(&call.action).unwrap().probe(On { cluster, call }, before).await
+}
+
+/// A probe's answer without its details.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    Done,
+    NotDone,
+    Unknown,
+}
+
+impl Says {
+    /// Which one it is; whatever is not told by an output must say why.
+    pub(crate) fn of(probed: &Probed) -> Self {
+        match probed {
+            Probed::Done(_) => Self::Done,
+            Probed::NotDone { finding } => {
+                assert!(!finding.is_empty(), "a finding says what was seen");
+                Self::NotDone
+            }
+            Probed::Unknown(why) => {
+                assert!(!why.is_empty());
+                Self::Unknown
+            }
+        }
+    }
 }

@@ -4,38 +4,12 @@ use std::{fs, path::Path, sync::Arc};
 
 use super::{
     cluster::target,
-    etcd::membership::told_by,
-    testing::{mk_call, mk_cluster, no_tools},
+    testing::{
+        Says::{self, Done, NotDone, Unknown},
+        mk_call, mk_cluster, no_tools,
+    },
 };
-use crate::domain::{
-    base::id::EtcdId,
-    etcd::evidence::ListedMember,
-    inventory::Cluster,
-    rules::{action::Probed, expr::Value},
-};
-
-/// A probe's answer without its details.
-#[derive(Debug, PartialEq)]
-enum Says {
-    Done,
-    NotDone,
-    Unknown,
-}
-use Says::{Done, NotDone, Unknown};
-
-fn says(probed: &Probed) -> Says {
-    match probed {
-        Probed::Done(_) => Done,
-        Probed::NotDone { finding } => {
-            assert!(!finding.is_empty(), "a finding says what was seen");
-            NotDone
-        }
-        Probed::Unknown(why) => {
-            assert!(!why.is_empty());
-            Unknown
-        }
-    }
-}
+use crate::domain::rules::expr::Value;
 
 /// Something that happens to a member between the call's `before` and the probe.
 type Happens = fn(&Path);
@@ -57,6 +31,14 @@ fn has_written(dir: &Path) {
 /// It ran, wrote, and ended: with its host, or by itself.
 fn has_run(dir: &Path) {
     fs::write(dir.join("m1/data/member/wal/1.tmp"), "room").unwrap();
+}
+
+fn cannot_be_read(dir: &Path) {
+    fs::create_dir(dir.join("m1/data/member/wal/9.wal")).unwrap();
+}
+
+fn can_be_read(dir: &Path) {
+    fs::remove_dir(dir.join("m1/data/member/wal/9.wal")).unwrap();
 }
 
 fn is_unmounted(dir: &Path) {
@@ -101,6 +83,8 @@ async fn a_probe_of_a_host_disproves_only_by_what_it_sees() {
         ("host.service.start", nothing, has_run, Unknown),
         ("host.service.start", nothing, is_unmounted, Unknown),
         ("host.service.start", nothing, status_fails, Unknown),
+        ("host.service.start", cannot_be_read, nothing, Unknown),
+        ("host.service.start", cannot_be_read, can_be_read, Unknown),
         ("host.service.start", is_wiped_to_join, nothing, NotDone),
         ("host.service.start", is_wiped_to_join, is_unmounted, Unknown),
         ("host.service.start", is_wiped_to_join, is_made_anew, NotDone),
@@ -136,51 +120,80 @@ async fn a_probe_of_a_host_disproves_only_by_what_it_sees() {
         let before = target.before(&call).await.unwrap();
         then(dir.path());
         let probed = target.probe(&call, &before).await;
-        assert_eq!(says(&probed), *expected, "row {row}, {action}: {probed:?}");
+        assert_eq!(Says::of(&probed), *expected, "row {row}, {action}: {probed:?}");
     }
 }
 
-const CLUSTER: EtcdId = EtcdId(7);
-
-fn listed(cluster: &Cluster, member: usize, id: u64, learner: bool) -> ListedMember {
-    let member = &cluster.etcd.members[member];
-    ListedMember {
-        id: EtcdId(id),
-        name: member.name.to_string(),
-        peer_urls: vec![member.peer.clone()],
-        client_urls: Vec::new(),
-        learner,
-    }
-}
-
-/// Rows: E4, E22, A20.
+/// What a person who approves is shown, word by word.
 #[test]
-fn a_probe_of_a_membership_disproves_only_by_the_list_of_the_cluster_it_was_put_to() {
-    let cluster = mk_cluster(Path::new("/x"), &[1, 2, 3, 4, 5, 6], no_tools());
-    let m1 = listed(&cluster, 0, 1, false);
-    let learner = listed(&cluster, 1, 2, true);
-    let voter = listed(&cluster, 1, 2, false);
-    let (add, promote, remove) =
-        ("etcd.member_add_learner", "etcd.member_promote", "etcd.member_remove");
+fn every_change_tells_the_commands_that_do_the_same() {
+    let mut cluster = mk_cluster(Path::new("/x"), &[1, 2, 3, 4, 5, 6], no_tools());
+    cluster.etcd.members[0].service.mask = Some(vec!["mask".into(), "m1".into()]);
+    cluster.etcd.members[1].wal_dir = Some("/log/m2".into());
+    let target = target(Arc::new(cluster));
+    let told = |action: &str, args: &[(&str, &str)]| {
+        let args: Vec<_> = args.iter().map(|(name, value)| (*name, Value::str(*value))).collect();
+        target.commands(&mk_call(action, &args)).join(" && ")
+    };
+    let run = mk_call("", &[]).run;
+    let m1 = ("member", "m1");
+    let beside = format!("/x/m1/data/.quorate/{run}");
     let rows = [
-        (add, CLUSTER, vec![&m1, &learner], Done),
-        (add, CLUSTER, vec![&m1], NotDone),
-        (add, CLUSTER, vec![&m1, &voter], Unknown),
-        (add, EtcdId(8), vec![&m1], Unknown),
-        (promote, CLUSTER, vec![&m1, &voter], Done),
-        (promote, CLUSTER, vec![&m1, &learner], NotDone),
-        (promote, CLUSTER, vec![&m1], Unknown),
-        (promote, EtcdId(8), vec![&m1, &learner], Unknown),
-        (remove, CLUSTER, vec![&m1], Done),
-        (remove, CLUSTER, vec![&m1, &learner], NotDone),
-        (remove, EtcdId(8), vec![&m1], Unknown),
+        ("host.file.free_space", vec![m1], String::new()),
+        ("host.service.start", vec![m1], "sh /x/start m1 [arguments in force]".into()),
+        ("host.service.stop", vec![m1], "sh /x/stop m1".into()),
+        ("host.service.mask", vec![m1], "mask m1".into()),
+        ("host.service.reset_args", vec![m1], "rm /x/m1/data/.quorate/args".into()),
+        ("host.service.stop", vec![("member", "<m>")], "host.service.stop <m>".into()),
+        (
+            "etcd.data_out",
+            vec![m1, ("to", "old")],
+            format!("mv /x/m1/data/member {beside}/old/member"),
+        ),
+        (
+            "etcd.data_in",
+            vec![m1, ("from", "new")],
+            format!("mv {beside}/new/member /x/m1/data/member"),
+        ),
+        (
+            "etcd.data_out",
+            vec![("member", "m2"), ("to", "old")],
+            format!(
+                "mv /x/m2/data/member /x/m2/data/.quorate/{run}/old/member && mv /log/m2 /log/.quorate/{run}/old/m2"
+            ),
+        ),
+        (
+            "etcd.data_copy",
+            vec![m1, ("to", "backup")],
+            format!("cp -a /x/m1/data /x/backups/{run}/m1/backup/data"),
+        ),
+        (
+            "etcd.snapshot",
+            vec![m1],
+            format!(
+                "etcdctl --endpoints http://127.0.0.1:1 snapshot save /x/backups/{run}/m1/snapshot.db"
+            ),
+        ),
+        (
+            "etcd.scratch_start",
+            vec![m1],
+            format!(
+                "/nowhere/etcd --force-new-cluster --data-dir=/x/backups/{run}/m1/scratch/data [loopback]"
+            ),
+        ),
+        ("etcd.scratch_stop", vec![m1], format!("rm -r /x/backups/{run}/m1/scratch")),
+        (
+            "etcd.member_add_learner",
+            vec![m1],
+            "etcdctl member add m1 --learner --peer-urls=http://127.0.0.1:2".into(),
+        ),
+        ("etcd.member_promote", vec![("id", "<id>")], "etcdctl member promote <id>".into()),
+        ("etcd.member_remove", vec![("id", "a1")], "etcdctl member remove a1".into()),
     ];
-    for (row, (action, asked, members, expected)) in rows.into_iter().enumerate() {
-        let id = Value::str(EtcdId(2).to_string());
-        let call = mk_call(action, &[("member", Value::str("m2")), ("id", id)]);
-        let before = Value::map([("cluster_id", Value::str(CLUSTER.to_string()))]);
-        let members: Vec<ListedMember> = members.into_iter().cloned().collect();
-        let probed = told_by(&cluster, &call, &before, asked, &members).unwrap();
-        assert_eq!(says(&probed), expected, "row {row}, {action}: {probed:?}");
+    for (action, args, expected) in rows {
+        assert_eq!(told(action, &args), expected, "{action}");
     }
+    let restore = told("etcd.restore", &[m1, ("snapshot", "s")]);
+    assert!(restore.starts_with("/nowhere/etcdutl snapshot restore "), "{restore}");
+    assert!(restore.contains(&format!("--data-dir={beside}/new")), "{restore}");
 }

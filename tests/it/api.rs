@@ -1,6 +1,6 @@
 //! What the API shows and does.
 
-use quorate::{domain::rules::action::ErrorKind, targets::fake::State};
+use quorate::{domain::rules::action::ErrorKind, sim::State};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,8 +3,10 @@
 
 mod api;
 mod app;
+mod child;
 mod cli;
 mod crowd;
 mod roles;
 mod serve;
+mod store;
 mod webhook;

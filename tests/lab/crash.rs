@@ -32,7 +32,10 @@ const WRAPPER: &str = r#"#!/bin/bash
 point=$1-$2
 end_caller() {
     mv "$0.traps/$point-$1" "$0.traps/met-$point-$1" 2>/dev/null || return 0
-    [ "$(cat "/proc/$PPID/comm")" = quorate ] && kill -9 "$PPID"
+    # A service's command is started by one of quorate's own, which stays with it.
+    read -r _ caller < <(grep -m 1 PPid "/proc/$PPID/status")
+    [ "$(cat "/proc/$caller/comm")" = quorate ] || caller=$PPID
+    [ "$(cat "/proc/$caller/comm")" = quorate ] && kill -9 "$caller"
     exit 1
 }
 end_caller before

@@ -7,6 +7,7 @@
 #![expect(clippy::float_cmp, reason = "what counters hold are whole numbers")]
 
 mod approval;
+mod children;
 mod crash;
 mod durable;
 mod failures;

@@ -1,21 +1,18 @@
 //! The actions on real members one by one, where no shipped playbook would lead them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use quorate::{
     domain::{
-        alert::labels::Matchers,
         base::{id::RunId, time::Time},
         etcd::evidence::Evidence,
-        inventory::{
-            Backups, Cluster, Etcd as EtcdEntry, Host, Member, Mode, Service, Tls, Tools as Paths,
-        },
+        inventory::{Cluster, Member, Service, Tls, Tools as Paths, sample},
         rules::{
             action::{Call, Done, ErrorKind, Failure, OnResume, Probed},
             expr::Value,
         },
     },
-    targets::{Depth, Target, catalogue::catalogue, cluster::target},
+    targets::{Deadline, Depth, Target, bind_children_by, catalogue::catalogue, cluster::target},
 };
 
 use crate::harness::{
@@ -33,6 +30,7 @@ impl Bench {
     fn of(layout: Layout<'_>) -> Self {
         let etcd = layout.start();
         use_ring();
+        bind_children_by(env!("CARGO_BIN_EXE_quorate").into());
         let patient = target(Arc::new(inventory(&etcd)));
         Self { etcd, patient, run: RunId(uuid::Uuid::now_v7()) }
     }
@@ -48,7 +46,7 @@ impl Bench {
         let call = self.call(action, args);
         wait_for(async {
             let before = self.patient.before(&call).await?;
-            let done = self.patient.act(&call, &before).await?;
+            let done = self.patient.act(&call, &before, &Deadline::after(GENEROUS)).await?;
             if catalogue()[action].on_resume == OnResume::Probe {
                 let probed = self.patient.probe(&call, &before).await;
                 assert_eq!(probed, Probed::Done(done.clone()), "{action}");
@@ -124,13 +122,11 @@ fn inventory(etcd: &Etcd) -> Cluster {
             ]
         };
         Member {
-            name: member.name.as_str().into(),
             client: member.client.clone(),
             peer: member.peer.clone(),
             metrics: Some(member.metrics.clone()),
             host: member.host.as_str().into(),
             data_dir: member.data.clone(),
-            wal_dir: None,
             service: Service {
                 start: command("start"),
                 stop: command("stop"),
@@ -138,39 +134,22 @@ fn inventory(etcd: &Etcd) -> Cluster {
                 mask: Some(command("mask")),
                 unmask: Some(command("unmask")),
             },
+            ..sample::member(&member.name)
         }
     };
-    let host = |member: &crate::harness::Member| {
-        (member.host.as_str().into(), Host { address: None, zone: None })
-    };
-    let tls = etcd.certs().map(|certs| Tls {
+    let mut cluster = sample::cluster_of("lab", etcd.members().iter().map(member).collect());
+    cluster.etcd.tls = etcd.certs().map(|certs| Tls {
         ca_file: certs.ca(),
         cert_file: Some(certs.file("client", "crt")),
         key_file: Some(certs.file("client", "key")),
     });
     let ports = free_ports(4);
     let tools = Tools::find();
-    Cluster {
-        name: "lab".into(),
-        matches: Matchers::parse("{cluster=\"lab\"}").unwrap(),
-        labels: BTreeMap::new(),
-        hosts: etcd.members().iter().map(host).collect(),
-        etcd: EtcdEntry {
-            members: etcd.members().iter().map(member).collect(),
-            tls,
-            auth: None,
-            tools: Paths { etcdutl: tools.etcdutl.clone(), etcd: tools.etcd.clone() },
-            backups: Backups { dir: etcd.dir().join("backups"), min_free_factor: 2.0 },
-            scratch_ports: ports..=ports + 3,
-            allow: Vec::new(),
-        },
-        prometheus: None,
-        alertmanager: None,
-        control_targets: Vec::new(),
-        mode: Mode::Auto,
-        loss_budget_revisions: 0,
-        probe_timeout: Duration::from_secs(2),
-    }
+    cluster.etcd.tools = Paths { etcdutl: tools.etcdutl.clone(), etcd: tools.etcd.clone() };
+    cluster.etcd.backups.dir = etcd.dir().join("backups");
+    cluster.etcd.scratch_ports = ports..=ports + 3;
+    cluster.control_targets.clear();
+    cluster
 }
 
 /// Rows: E2. Over mutual TLS: the peer port offers HTTP/2 there and serves only gRPC on it.
@@ -215,7 +194,7 @@ fn a_start_that_served_is_not_disproved_by_its_end_and_one_that_never_was_is() {
     let before = wait_for(bench.patient.before(&call)).unwrap();
     let probe = || wait_for(bench.patient.probe(&call, &before));
     assert!(matches!(probe(), Probed::NotDone { .. }), "{:?}", probe());
-    wait_for(bench.patient.act(&call, &before)).unwrap();
+    wait_for(bench.patient.act(&call, &before, &Deadline::after(GENEROUS))).unwrap();
     eventually(GENEROUS, "the restored member takes a write", || {
         bench.etcd.put("m1", "acknowledged", "v").is_ok()
     });

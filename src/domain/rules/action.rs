@@ -8,21 +8,43 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::expr::{Type, Value};
-use crate::domain::base::{id::RunId, time::Time};
+use crate::domain::base::{
+    id::{MemberName, RunId},
+    time::Time,
+};
 
-/// What an action does to the patient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Reads only.
-    Read,
-    /// Changes something that can be changed back.
-    Write,
-    /// Cannot be changed back: forward only as an irreversible step, free in `undo` and `finally`.
-    Final,
+/// What an action changes of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changes {
+    /// Nothing: it only reads.
+    Nothing,
+    /// Only our own files and processes beside the cluster's: copies, snapshots, what was restored.
+    OwnFiles,
+    /// Whether and how a member's process runs.
+    Service,
+    /// Who the members are.
+    Membership,
+    /// Where a member's data stands.
+    Data,
+}
+
+impl Changes {
+    /// The word in the catalogue.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::OwnFiles => "own files",
+            Self::Service => "service",
+            Self::Membership => "membership",
+            Self::Data => "data",
+        }
+    }
 }
 
 /// What a resumed run does with a call that was started and has no recorded result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnResume {
     /// Run it again: it cleans up after itself.
     Rerun,
@@ -86,8 +108,11 @@ pub struct ActionSpec {
     pub args: Vec<ArgSpec>,
     /// The type of its output (a record).
     pub output: Type,
-    /// What it does to the patient.
-    pub class: Class,
+    /// What it changes of the cluster.
+    pub changes: Changes,
+    /// Whether it cannot be changed back: forward only as an irreversible step, free in `undo` and
+    /// `finally`.
+    pub is_final: bool,
     /// What a resumed run does with it.
     pub on_resume: OnResume,
     /// The action that takes it back, for the reference page.
@@ -96,12 +121,50 @@ pub struct ActionSpec {
     pub holds: bool,
     /// Whether its `StepDone` ends the hold of its member (a start by this run).
     pub releases: bool,
-    /// Whether its output's `cluster_id` names a cluster that it builds anew.
+    /// Whether it builds a cluster anew, which its output names.
     pub builds: bool,
     /// Whether it stops, masks or moves what may serve: needs an `approve` before it.
     pub fences: bool,
+    /// Whether it chooses the survivor: it is given what was observed before, and its output is a
+    /// [`Choice`](super::output::Choice).
+    pub chooses: bool,
+    /// Whether it proves that all members hold the same.
+    pub proves: bool,
     /// Time limit of one try where the step names none.
     pub timeout: Duration,
+}
+
+/// Limit of one try of what only reads, where its row names none.
+const READ: Duration = Duration::from_secs(30);
+/// Limit of one try of what changes something, where its row names none.
+const WRITE: Duration = Duration::from_mins(1);
+
+impl ActionSpec {
+    /// A row without arguments, output or any declaration.
+    pub fn new(
+        name: &'static str,
+        changes: Changes,
+        on_resume: OnResume,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            help,
+            args: Vec::new(),
+            output: Type::record([]),
+            changes,
+            is_final: false,
+            on_resume,
+            undo: None,
+            holds: false,
+            releases: false,
+            builds: false,
+            fences: false,
+            chooses: false,
+            proves: false,
+            timeout: if changes == Changes::Nothing { READ } else { WRITE },
+        }
+    }
 }
 
 /// All actions, by name.
@@ -121,6 +184,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// The member it is about, where it is about one.
+    pub fn member(&self) -> Option<MemberName> {
+        self.text("member").map(MemberName::from)
+    }
+
     /// A text argument.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.args.get(name).and_then(Value::as_str)
@@ -252,11 +320,15 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// What failed, on what, and what to do about it.
     pub message: String,
+    /// Whether something of the call may still be at work: whether it took effect is open, and
+    /// nothing may touch its member, no other try and no undo, until it has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_running: bool,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), still_running: false }
     }
 }

@@ -9,6 +9,7 @@ pub mod codes;
 pub mod diagnostic;
 pub mod document;
 pub mod expr;
+pub mod output;
 pub mod playbook;
 pub mod response;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use self::{
     document::DocumentKind,
     expr::Type,
     playbook::{
-        model::{Arg, Param, ParamType, Playbook},
+        model::{Arg, Playbook},
+        params::{Param, ParamType},
         parse,
     },
     response::{

@@ -1,10 +1,10 @@
 //! One small file per diagnostic, with its place.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Rules,
-    action::{ActionSpec, ArgSpec, ArgType, Catalogue, Class, OnResume},
+    action::{ActionSpec, ArgSpec, ArgType, Catalogue, Changes, OnResume},
     codes,
     expr::Type,
     load,
@@ -15,9 +15,7 @@ mod responses;
 
 /// A catalogue that has one of everything.
 pub(crate) fn catalogue() -> Catalogue {
-    let base = |name, class, args: &[(&'static str, ArgType, bool)]| ActionSpec {
-        name,
-        help: "For tests.",
+    let base = |name, changes, args: &[(&'static str, ArgType, bool)]| ActionSpec {
         args: args
             .iter()
             .map(|(name, ty, required)| ArgSpec {
@@ -32,25 +30,24 @@ pub(crate) fn catalogue() -> Catalogue {
             ("revision", Type::Int),
             ("member_id", Type::Str),
         ]),
-        class,
-        on_resume: OnResume::Rerun,
-        undo: None,
-        holds: false,
-        releases: false,
-        builds: false,
-        fences: false,
-        timeout: Duration::from_secs(if class == Class::Read { 30 } else { 60 }),
+        ..ActionSpec::new(name, changes, OnResume::Rerun, "For tests.")
     };
     let member = ("member", ArgType::Member, true);
     let rows = [
-        base("etcd.look", Class::Read, &[]),
-        base("etcd.add", Class::Write, std::slice::from_ref(&member)),
-        base("etcd.out", Class::Write, &[member.clone(), ("to", ArgType::Place, true)]),
-        base("etcd.remove", Class::Final, &[("id", ArgType::Id, true)]),
-        base("etcd.choose_survivor", Class::Read, &[("among", ArgType::Any, true)]),
+        base("etcd.look", Changes::Nothing, &[]),
+        base("etcd.add", Changes::Membership, std::slice::from_ref(&member)),
+        base("etcd.out", Changes::Data, &[member.clone(), ("to", ArgType::Place, true)]),
+        ActionSpec {
+            is_final: true,
+            ..base("etcd.remove", Changes::Membership, &[("id", ArgType::Id, true)])
+        },
+        ActionSpec {
+            chooses: true,
+            ..base("etcd.choose_survivor", Changes::Nothing, &[("among", ArgType::Any, true)])
+        },
         base(
             "etcd.args",
-            Class::Write,
+            Changes::Service,
             &[
                 member,
                 ("args", ArgType::Map(Box::new(ArgType::Text)), true),
@@ -61,7 +58,7 @@ pub(crate) fn catalogue() -> Catalogue {
             fences: true,
             ..base(
                 "host.stop",
-                Class::Write,
+                Changes::Service,
                 &[
                     ("member", ArgType::Member, false),
                     ("host", ArgType::Host, false),

@@ -13,27 +13,22 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{Gate, GatedPatient, GatedStore};
 use crate::{
     domain::{
-        alert::{
-            Incoming,
-            labels::{Labels, Matchers},
-        },
-        base::{id::ClusterName, time::Time},
+        alert::{Incoming, labels::Labels},
+        base::time::Time,
         incident::{Closed, Incident},
-        inventory::{Backups, Cluster, Endpoint, Etcd, Host, Member, Mode, Service, Tools},
+        inventory::{Cluster, Endpoint, Mode, sample},
         journal::{cluster::ClusterState, record::Attribution},
         rules::{self, Rules, playbook::model::Playbook},
-        run::{apply::Run, plan::Plan},
+        run::{plan::Plan, state::Run},
     },
     engine::{
         Engine, Handle, Settings,
         clock::Clock,
         commands::{Command, CommandError, Reply},
     },
+    sim::{FakeTarget, State},
     store::{MemoryStore, memory},
-    targets::{
-        self, AlertState,
-        fake::{FakeTarget, State},
-    },
+    targets::{self, AlertState},
     telemetry::metrics::Metrics,
 };
 
@@ -67,29 +62,6 @@ pub(super) fn book(steps: &str) -> Playbook {
 /// Its plan for the usual cluster.
 pub(super) fn plan_of(book: &Playbook) -> Plan {
     Plan::new(book, BTreeMap::new(), &cluster(&Setup::new(Mode::Auto))).unwrap()
-}
-
-fn argv(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-fn member(name: &str) -> Member {
-    Member {
-        name: name.into(),
-        client: format!("http://{name}:2379"),
-        peer: format!("http://{name}:2380"),
-        metrics: Some(format!("http://{name}:2381")),
-        host: format!("h-{name}").into(),
-        data_dir: PathBuf::from(format!("/data/{name}")),
-        wal_dir: None,
-        service: Service {
-            start: argv(&["start", name]),
-            stop: argv(&["stop", name]),
-            status: argv(&["status", name]),
-            mask: None,
-            unmask: None,
-        },
-    }
 }
 
 /// The alert that opens most incidents.
@@ -134,30 +106,13 @@ impl Setup {
 }
 
 fn cluster(setup: &Setup) -> Cluster {
-    let members: Vec<Member> = setup.members.iter().map(|name| member(name)).collect();
-    let hosts = members.iter().map(|m| (m.host.clone(), Host { address: None, zone: None }));
+    let endpoint = |url: &str| Endpoint { url: url.into(), bearer_file: None };
     Cluster {
-        name: "c1".into(),
-        matches: Matchers::parse(r#"{cluster="c1"}"#).unwrap(),
-        labels: BTreeMap::new(),
-        hosts: hosts.collect(),
-        etcd: Etcd {
-            members,
-            tls: None,
-            auth: None,
-            tools: Tools { etcdutl: "etcdutl".into(), etcd: "etcd".into() },
-            backups: Backups { dir: "/backups".into(), min_free_factor: 2.0 },
-            scratch_ports: 23790..=23799,
-            allow: Vec::new(),
-        },
-        prometheus: None,
-        alertmanager: setup
-            .alertmanager
-            .then(|| Endpoint { url: "http://alertmanager:9093".into(), bearer_file: None }),
+        alertmanager: setup.alertmanager.then(|| endpoint("http://alertmanager:9093")),
         control_targets: Vec::new(),
         mode: setup.mode,
         loss_budget_revisions: setup.budget,
-        probe_timeout: Duration::from_secs(2),
+        ..sample::cluster(setup.members.iter().copied())
     }
 }
 
@@ -168,9 +123,9 @@ pub(super) struct Bed {
     pub(super) handle: Handle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Arc<Gate>,
-    setup: Setup,
+    pub(super) setup: Setup,
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    pub(super) task: JoinHandle<()>,
     epoch: Time,
     began: tokio::time::Instant,
 }
@@ -186,20 +141,26 @@ impl Bed {
         Self::on(patient, memory(), setup, Time(1_800_000_000_000)).await
     }
 
-    async fn on(patient: FakeTarget, store: Arc<MemoryStore>, setup: Setup, epoch: Time) -> Self {
+    /// Starts an engine on a store that has something in it already.
+    pub(super) async fn on(
+        patient: FakeTarget,
+        store: Arc<MemoryStore>,
+        setup: Setup,
+        epoch: Time,
+    ) -> Self {
         static SHIPPED: OnceLock<Rules> = OnceLock::new();
         let loaded = match &setup.rules {
             None => SHIPPED.get_or_init(|| load(&shipped())).clone(),
             Some(files) => load(files),
         };
         let settings = Settings {
-            rules: loaded,
+            rules: Arc::new(loaded),
             catalogue: targets::catalogue::catalogue(),
             watch_every: Duration::from_secs(10),
             watch_concurrent: 4,
             runs_concurrent: 4,
             retention: setup.retention,
-            store_on_patient: false,
+            store_on_target: false,
             shutdown_grace: Duration::from_secs(30),
         };
         let metrics = Arc::new(Metrics::new("test", "test"));
@@ -211,7 +172,8 @@ impl Bed {
         let started = Engine::start(settings, clusters, journal, metrics.clone(), clock);
         let (engine, handle) = started.await.unwrap_or_else(|error| panic!("{error}"));
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(engine.run(cancel.clone()));
+        let cancel_of = cancel.clone();
+        let task = tokio::spawn(async move { engine.run(cancel_of).await.unwrap() });
         let began = tokio::time::Instant::now();
         Self { patient, store, handle, metrics, gate, setup, cancel, task, epoch, began }
     }
@@ -261,6 +223,7 @@ impl Bed {
             silenced: None,
         };
         self.handle.observe(vec![incoming]).await.unwrap();
+        handed_over().await;
     }
 
     /// The alert as an Alertmanager lists it.
@@ -271,17 +234,17 @@ impl Bed {
 
     /// All incidents, oldest first.
     pub(super) async fn incidents(&self) -> Vec<Incident> {
-        let incidents = self.handle.read(|state| {
-            state.clusters[&ClusterName::from("c1")].state.incidents.values().cloned().collect()
-        });
+        let incidents = self
+            .handle
+            .read(|state| state.cell("c1").unwrap().state.incidents.values().cloned().collect());
         incidents.await.unwrap()
     }
 
     /// All runs, oldest first.
     pub(super) async fn runs(&self) -> Vec<Run> {
-        let runs = self.handle.read(|state| {
-            state.clusters[&ClusterName::from("c1")].state.runs.values().cloned().collect()
-        });
+        let runs = self
+            .handle
+            .read(|state| state.cell("c1").unwrap().state.runs.values().cloned().collect());
         runs.await.unwrap()
     }
 
@@ -398,13 +361,18 @@ impl Bed {
         &self,
         look: impl FnOnce(&ClusterState) -> T + Send + 'static,
     ) -> T {
-        let known = self.handle.read(|state| look(&state.clusters[&ClusterName::from("c1")].state));
+        let known = self.handle.read(|state| look(&state.cell("c1").unwrap().state));
         known.await.unwrap()
     }
 
     pub(super) async fn command(&self, command: Command) -> Result<Reply, CommandError> {
         self.handle.command(command).await
     }
+}
+
+/// Lets the cells take in what was acknowledged: the paused clock moves only when all is done.
+pub(super) async fn handed_over() {
+    let_pass(Duration::from_millis(1)).await;
 }
 
 /// Moves the paused clock on; everything that is due until then happens in its order.

@@ -1,13 +1,13 @@
 //! Labels that take ever new values: what is bounded, what never is, and what is said of it.
 
-use super::bed::{Bed, QUORUM, three};
+use super::bed::{Bed, QUORUM, handed_over, three};
 use crate::{
     domain::{
         alert::{Incoming, labels::Labels},
         incident::bounds::{INCIDENTS_MAX, SUBJECTS_MAX},
         inventory::Mode,
     },
-    targets::fake::State,
+    sim::State,
 };
 
 const SERIES: &str = r#"quorate_subjects_refused_total{cluster="c1",response="node-not-ready"} "#;
@@ -27,6 +27,7 @@ async fn nodes(bed: &Bed, count: usize, firing: bool) {
         silenced: None,
     };
     bed.handle.observe((0..count).map(alert).collect()).await.unwrap();
+    handed_over().await;
 }
 
 fn refused(bed: &Bed) -> usize {

@@ -6,9 +6,9 @@ use super::bed::{Bed, QUORUM, let_pass, three};
 use crate::{
     domain::{
         inventory::Mode,
-        run::{apply::Run, event::Outcome},
+        run::{event::Outcome, state::Run},
     },
-    targets::fake::State,
+    sim::{Ask, Fault, State, Wrong},
 };
 
 /// How long a person's word counts here: shorter than the outage of quorate, so that the last look
@@ -70,4 +70,21 @@ async fn a_start_that_never_took_effect_is_undone() {
     assert_eq!(run.finished.as_ref().map(|(outcome, ..)| *outcome), Some(Outcome::Undone));
     assert_eq!(bed.patient.data("m1").map(|(_, revision)| revision), Some(100));
     assert!(bed.patient.runs("m1"));
+}
+
+/// Rows: E22. What was cut off and could not be ended is met by no other try and by no undo.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_still_at_work_parks_the_run_and_nothing_is_touched() {
+    let lags = Wrong::Lags(Duration::from_hours(1));
+    let patient = three().fault(Fault::new(Ask::Act, "etcd.restore", lags));
+    let bed = Bed::start(patient, Mode::Auto, 1000).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(1200).await;
+    let parked = run.parked.expect("a person must look");
+    assert!(parked.why.contains("still runs"), "{}", parked.why);
+    assert!(run.unwind.is_none());
+    assert_eq!(bed.patient.effects_of("host.service.start"), 0);
+    bed.pass(3600).await;
+    assert_eq!(bed.patient.effects_of("etcd.restore"), 1, "it took effect in the end");
 }

@@ -8,10 +8,10 @@ use crate::{
     domain::{
         inventory::Mode,
         rules::action::ErrorKind,
-        run::{apply::Run, event::Outcome},
+        run::{event::Outcome, state::Run},
     },
     engine::commands::Command,
-    targets::fake::{FakeTarget, State},
+    sim::{FakeTarget, State},
 };
 
 /// One playbook and a world that calls for it.

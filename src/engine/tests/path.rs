@@ -3,7 +3,7 @@
 use super::bed::Bed;
 use crate::{
     domain::{inventory::Mode, run::event::Outcome},
-    targets::fake::{FakeTarget, State},
+    sim::{FakeTarget, State},
 };
 
 fn three() -> FakeTarget {

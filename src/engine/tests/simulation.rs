@@ -7,7 +7,7 @@ use super::bed::{Bed, QUORUM, Setup, said, three};
 use crate::{
     domain::{base::id::RunId, incident::ledger::Ledger, inventory::Mode},
     engine::commands::Command,
-    targets::fake::{FakeTarget, State},
+    sim::{FakeTarget, State},
 };
 
 /// A small generator; the same seed gives the same life.

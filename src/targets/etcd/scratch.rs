@@ -1,15 +1,13 @@
-//! `etcd.scratch_*`: a copy of a member's data, started alone on loopback to be read.
+//! Scratch copies: a copy of a member's data, started alone on loopback to be read.
 //!
 //! The process is found again by its own arguments: nothing has to be remembered over a restart.
 //! It is ours alone and holds a throw-away copy, so it may be ended by force; a member never is.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Stdio,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,14 +19,13 @@ use crate::{
     domain::{
         etcd::evidence::{Process, Status},
         inventory::Cluster,
-        rules::{
-            action::{Call, Done, ErrorKind, Failure, Probed},
-            expr::Value,
-        },
+        rules::action::{ErrorKind, Failure},
     },
     targets::host::{
-        files::{self, blocking, exists},
-        places::{Places, member},
+        child::{self, Bond, Child},
+        files::{self, exists},
+        lock,
+        places::Places,
         process,
         run::last_line,
     },
@@ -36,11 +33,10 @@ use crate::{
 
 /// How long a copy may take until it leads itself: it replays its log first.
 const READY: Duration = Duration::from_secs(45);
-/// How long a probe waits for the answer of one that runs: less than a step has to ask.
-const ANSWERS: Duration = Duration::from_secs(20);
 /// How long it may take to go after SIGTERM.
 const GONE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(50);
+/// Between two looks at one that starts or ends.
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// Bytes of a log's end that are searched for why it ended: a panic's trace stands behind it.
 const TAIL: u64 = 64 * 1024;
 
@@ -51,17 +47,21 @@ pub(crate) struct Copy {
     pub(crate) data: PathBuf,
     pub(crate) wal: Option<PathBuf>,
     pub(crate) log: PathBuf,
+    /// What its process holds.
+    pub(crate) lock: PathBuf,
     /// Whether it was a member of a larger cluster and must be told that it is alone.
     pub(crate) force: bool,
 }
 
 impl Copy {
-    fn of(places: &Places, name: &str) -> Self {
+    /// The scratch copy of a member.
+    pub(crate) fn of(places: &Places, name: &str) -> Self {
         Self {
             name: name.into(),
             data: places.copied_data("scratch"),
             wal: places.copied_wal("scratch"),
             log: places.backups().join("scratch.log"),
+            lock: places.backups().join("scratch.lock"),
             force: true,
         }
     }
@@ -83,10 +83,16 @@ impl Copy {
         })
     }
 
-    /// Starts it and waits until it leads itself.
+    /// Takes the lock of what it runs on, once an earlier process of it has ended.
+    pub(crate) async fn lock(&self) -> Result<File, Failure> {
+        lock::take(&self.lock, GONE).await
+    }
+
+    /// Starts it and waits until it leads itself. It takes the lock along.
     pub(crate) async fn start(
         &self,
         cluster: &Cluster,
+        lock: File,
     ) -> Result<(Process, String, Status), Failure> {
         let (client, peer) = free_ports(cluster)?;
         let (client, peer) =
@@ -108,16 +114,17 @@ impl Copy {
             File::create(&self.log).map_err(|error| files::failure("making", &self.log, &error))?;
         let errors =
             log.try_clone().map_err(|error| files::failure("making", &self.log, &error))?;
-        let spawned = tokio::process::Command::new(etcd)
-            .args(&args)
+        args.insert(0, etcd.to_string_lossy().into_owned());
+        let start = child::Start {
+            argv: args,
+            bond: Bond::Ours,
+            limit: READY,
+            logs: Some([log, errors]),
+            lock: Some(lock),
             // Options in our own environment must not become the copy's.
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .process_group(0)
-            .spawn();
-        let mut child = spawned.map_err(|error| {
+            bare: true,
+        };
+        let child = Child::start(start).await.map_err(|error| {
             let message = format!(
                 "{} cannot be started: {error}. Install it, or correct etcd.tools.etcd",
                 etcd.display()
@@ -126,12 +133,13 @@ impl Copy {
         })?;
         let deadline = Instant::now() + READY;
         loop {
-            if matches!(child.try_wait(), Ok(Some(_))) {
+            if child.has_ended() {
                 return Err(self.failed(ErrorKind::Tool, "ended at once"));
             }
             if let Some(status) = leading(cluster, &client).await
                 && let Some((process, _)) = self.running()
             {
+                child.leave(); // until it is stopped, or we end
                 return Ok((process, client, status));
             }
             if Instant::now() >= deadline {
@@ -173,7 +181,7 @@ impl Copy {
 }
 
 /// The status of a process that leads itself.
-async fn leading(cluster: &Cluster, endpoint: &str) -> Option<Status> {
+pub(crate) async fn leading(cluster: &Cluster, endpoint: &str) -> Option<Status> {
     let mut api =
         Api::connect(&cluster.etcd, endpoint, false, Duration::from_secs(1)).await.ok()?;
     api.status().await.ok().filter(|status| status.leader == Some(status.member_id))
@@ -190,91 +198,23 @@ fn free_ports(cluster: &Cluster) -> Result<(u16, u16), Failure> {
     })
 }
 
-/// Where a member's scratch copy answers.
-pub(crate) fn endpoint(places: &Places, name: &str) -> Result<String, Failure> {
-    let found = Copy::of(places, name).running().map(|(_, endpoint)| endpoint);
-    found.ok_or_else(|| {
-        Failure::new(ErrorKind::Unavailable, format!("the scratch copy of {name} does not run"))
-    })
-}
-
-/// Does it.
-pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
-    let member = member(cluster, call)?;
-    let places = Places::new(cluster, member, call.run);
-    let copy = Copy::of(&places, member.name.as_str());
-    if call.action == "etcd.scratch_stop" {
-        let ended = copy.end().await?;
-        let dir = places.backups().join("scratch");
-        let removed = blocking(move |_| files::remove_own(&dir)).await?;
-        return Ok(Done { output: Value::map::<&str>([]), changed: ended || removed });
+/// Where a member's scratch copy answers. One that ended with an earlier process of ours, which takes
+/// its copies with it, is started again.
+pub(crate) async fn endpoint(
+    cluster: &Cluster,
+    places: &Places,
+    name: &str,
+) -> Result<String, Failure> {
+    let copy = Copy::of(places, name);
+    if let Some((_, endpoint)) = copy.running() {
+        return Ok(endpoint);
     }
-    if let Some(done) = answering(cluster, &copy, false).await {
-        return Ok(done);
-    }
-    // One that runs and does not lead itself is a leftover of a try that was cut off.
-    copy.end().await?;
     if !exists(&copy.data.join("member"))? {
-        let message = format!("there is no scratch copy of {}", member.name);
+        let message = format!("there is no scratch copy of {name}");
         return Err(Failure::new(ErrorKind::NotFound, message));
     }
-    let started = copy.start(cluster).await;
-    let (process, endpoint, status) = started.map_err(|failure| way_out(&failure, &places))?;
-    Ok(output(&copy, &process, &endpoint, &status, true))
-}
-
-/// Adds what to do where the data itself is why its copy does not start.
-fn way_out(failure: &Failure, places: &Places) -> Failure {
-    let member = places.data_dir.join("member");
-    let message = format!(
-        "{}. If that says the data is broken for good, move {} away: the next attempt goes on without it",
-        failure.message,
-        member.display()
-    );
-    Failure::new(failure.kind, message)
-}
-
-/// Asks whether an earlier start took effect. The effect is the process alone: it is ours, and what
-/// it runs on is thrown away, so that here its absence is the finding.
-pub(crate) async fn probe(cluster: &Cluster, call: &Call) -> Result<Probed, Failure> {
-    let member = member(cluster, call)?;
-    let copy = Copy::of(&Places::new(cluster, member, call.run), member.name.as_str());
-    let deadline = Instant::now() + ANSWERS;
-    loop {
-        if let Some(done) = answering(cluster, &copy, true).await {
-            return Ok(Probed::Done(done));
-        }
-        let Some((process, endpoint)) = copy.running() else {
-            return Ok(Probed::not_done(format!("no process runs on {}", copy.data.display())));
-        };
-        if Instant::now() >= deadline {
-            return Ok(Probed::Unknown(format!(
-                "the copy of {} runs as process {} and does not answer on {endpoint}",
-                copy.name, process.pid
-            )));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-async fn answering(cluster: &Cluster, copy: &Copy, changed: bool) -> Option<Done> {
-    let (process, endpoint) = copy.running()?;
-    let status = leading(cluster, &endpoint).await?;
-    Some(output(copy, &process, &endpoint, &status, changed))
-}
-
-fn output(copy: &Copy, process: &Process, endpoint: &str, status: &Status, changed: bool) -> Done {
-    let log = fs::read_to_string(&copy.log).unwrap_or_default();
-    let before = before_the_start(&log);
-    let commit = before.commit_index.map(|index| ("commit_index", Value::Int(index)));
-    let fields = [
-        ("pid", Value::Int(process.pid.into())),
-        ("endpoint", Value::str(endpoint)),
-        ("cluster_id", Value::str(status.cluster_id.to_string())),
-        ("revision", Value::Int(status.revision)),
-        ("discarded", Value::Int(before.discarded)),
-    ];
-    Done { output: Value::map(fields.into_iter().chain(commit)), changed }
+    let (_, endpoint, _) = copy.start(cluster, copy.lock().await?).await?;
+    Ok(endpoint)
 }
 
 /// The end of a log; `None` where it cannot be read.
@@ -308,12 +248,13 @@ fn last_words(log: &str) -> Option<String> {
 
 /// What the log says about the time before the start.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct BeforeTheStart {
-    commit_index: Option<i64>,
-    discarded: i64,
+pub(crate) struct BeforeTheStart {
+    pub(crate) commit_index: Option<i64>,
+    pub(crate) discarded: i64,
 }
 
-fn before_the_start(log: &str) -> BeforeTheStart {
+/// Reads a log.
+pub(crate) fn before_the_start(log: &str) -> BeforeTheStart {
     let mut found = BeforeTheStart::default();
     for line in log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()) {
         let number = |field: &str| line.get(field).and_then(Json::as_i64);
@@ -339,19 +280,14 @@ pub(crate) fn hashing(dir: &Path, name: &str) -> Copy {
         data: dir.join("data"),
         wal: None,
         log: dir.with_extension("log"),
+        lock: dir.with_extension("lock"),
         force: false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
-    use crate::{
-        domain::inventory::Tools,
-        targets::testing::{mk_call, mk_cluster},
-    };
 
     #[test]
     fn the_log_tells_what_the_forced_start_discarded() {
@@ -382,28 +318,5 @@ mod tests {
         );
         check("\n \n", None);
         check(r#"{"level":"warn","msg":"slow","request":"key:\"secret\""}"#, None);
-    }
-
-    /// Rows: E13.
-    #[tokio::test]
-    async fn a_copy_of_broken_data_names_the_reason_and_the_way_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let etcd = dir.path().join("etcd");
-        let line = r#"{"level":"fatal","msg":"failed to read WAL, cannot be repaired","error":"walpb: crc mismatch"}"#;
-        fs::write(&etcd, format!("#!/bin/sh\necho '{line}'\nexit 1\n")).unwrap();
-        fs::set_permissions(&etcd, fs::Permissions::from_mode(0o755)).unwrap();
-        let tools = Tools { etcd, etcdutl: "/nowhere/etcdutl".into() };
-        let mut cluster = mk_cluster(dir.path(), &[1, 2, 3, 4, 5, 6], tools);
-        cluster.etcd.scratch_ports = 20000..=29999;
-        let call = mk_call("etcd.scratch_start", &[("member", Value::str("m2"))]);
-        let places = Places::new(&cluster, cluster.member("m2").unwrap(), call.run);
-        fs::create_dir_all(places.copied_data("scratch").join("member")).unwrap();
-        let failure = act(&Arc::new(cluster), &call).await.unwrap_err();
-        assert_eq!(failure.kind, ErrorKind::Tool);
-        let log = places.backups().join("scratch.log").display().to_string();
-        let away = format!("move {} away", places.data_dir.join("member").display());
-        for told in ["the copy of m2", "cannot be repaired: walpb: crc mismatch", &log, &away] {
-            assert!(failure.message.contains(told), "{told}: {}", failure.message);
-        }
     }
 }

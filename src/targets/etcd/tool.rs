@@ -15,7 +15,10 @@ use crate::{
     },
     targets::{
         Tool, Toolset,
-        host::run::{Ran, run},
+        host::{
+            child::Bond,
+            run::{Ran, run},
+        },
     },
 };
 
@@ -30,7 +33,7 @@ const WITHOUT_BUMP: &str = "restore_without_bump";
 async fn etcdutl(cluster: &Cluster, words: Vec<String>, limit: Duration) -> Result<Ran, Failure> {
     let mut argv = vec![cluster.etcd.tools.etcdutl.to_string_lossy().into_owned()];
     argv.extend(words);
-    run(&argv, limit).await?.succeeded(&argv)
+    run(&argv, Bond::Ours, limit).await?.succeeded(&argv)
 }
 
 /// Limit of a call that only tells a version.
@@ -41,7 +44,7 @@ const BRIEF: Duration = Duration::from_secs(10);
 pub(crate) async fn toolset(cluster: &Cluster) -> Result<Toolset, Failure> {
     let paths = &cluster.etcd.tools;
     let argv = [paths.etcd.to_string_lossy().into_owned(), "--version".to_owned()];
-    let ran = run(&argv, BRIEF).await?.succeeded(&argv)?;
+    let ran = run(&argv, Bond::Ours, BRIEF).await?.succeeded(&argv)?;
     let version = told(&ran.stdout, "etcd Version:");
     if parse_version(&version).is_none() {
         return Err(unreadable(&paths.etcd, &version));

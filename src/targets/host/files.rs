@@ -13,9 +13,12 @@ use std::{
 };
 
 use super::places::Places;
-use crate::domain::{
-    etcd::evidence::{Data, DataState},
-    rules::action::{ErrorKind, Failure},
+use crate::{
+    domain::{
+        etcd::evidence::{Data, DataState},
+        rules::action::{ErrorKind, Failure},
+    },
+    targets::effect,
 };
 
 /// A file operation that failed, as a person reads it.
@@ -35,7 +38,7 @@ pub(crate) fn failure(what: &str, path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Runs blocking work off the event loop. When its caller goes away the work is told by the flag,
-/// which it looks at between chunks.
+/// which it looks at between chunks; an effect waits for it, and it holds the effect's lock.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&AtomicBool) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -47,7 +50,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
     let stop = Stop(std::sync::Arc::default());
     let seen = stop.0.clone();
-    let done = tokio::task::spawn_blocking(move || work(&seen)).await;
+    let holds = (effect::held(), effect::under_way("work on files"));
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work(&seen);
+        drop(holds);
+        done
+    })
+    .await;
     done.unwrap_or_else(|error| {
         Err(Failure::new(ErrorKind::Other, format!("file work ended early: {error}")))
     })
@@ -135,10 +144,14 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), Failure> {
 }
 
 /// Makes all that stands under `path` durable: for what a tool wrote.
-pub(crate) fn sync_all(path: &Path) -> Result<(), Failure> {
+pub(crate) fn sync_all(path: &Path, stop: &AtomicBool) -> Result<(), Failure> {
+    if stop.load(Ordering::Relaxed) {
+        let message = format!("syncing {} was given up", path.display());
+        return Err(Failure::new(ErrorKind::Timeout, message));
+    }
     if path.is_dir() {
         for entry in entries(path)? {
-            sync_all(&entry)?;
+            sync_all(&entry, stop)?;
         }
     }
     sync_dir(path)

@@ -20,6 +20,7 @@ pub(crate) struct Places {
     pub(crate) data_dir: PathBuf,
     pub(crate) wal_dir: Option<PathBuf>,
     backups: PathBuf,
+    lock: PathBuf,
     run: String,
 }
 
@@ -36,10 +37,12 @@ impl Places {
     pub(crate) fn new(cluster: &Cluster, member: &Member, run: RunId) -> Self {
         let run = run.to_string();
         let backups = cluster.etcd.backups.dir.join(&run).join(member.name.as_str());
+        let locks = cluster.etcd.backups.dir.join(".locks");
+        let lock = locks.join(cluster.name.as_str()).join(member.name.as_str());
         // A WAL that is configured where it stands anyway is not separate.
         let wal_dir =
             member.wal_dir.clone().filter(|dir| !dir.starts_with(member.data_dir.join("member")));
-        Self { data_dir: member.data_dir.clone(), wal_dir, backups, run }
+        Self { data_dir: member.data_dir.clone(), wal_dir, backups, lock, run }
     }
 
     /// Where the member's write-ahead log stands.
@@ -74,6 +77,11 @@ impl Places {
     /// The directory of copies and snapshots of this run.
     pub(crate) fn backups(&self) -> &Path {
         &self.backups
+    }
+
+    /// The lock of all that changes something of the member on its host, in whatever run.
+    pub(crate) fn lock(&self) -> &Path {
+        &self.lock
     }
 
     /// The arguments in force.

@@ -3,18 +3,23 @@
 //! A command may leave a daemon behind that keeps its output open (a start command does): the end
 //! of the command counts, not the end of its output.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::Command,
+    process::{ChildStderr, ChildStdout},
     time::timeout,
 };
 
+use super::child::{Bond, Child, Start, verb};
 use crate::domain::rules::action::{ErrorKind, Failure};
 
+/// Limit of one try of what copies or reads a whole data directory.
+pub(crate) const BULK: Duration = Duration::from_mins(10);
 /// Most bytes kept of each output; more is read and dropped, so that nobody blocks on a full pipe.
 const KEPT: usize = 64 * 1024;
+/// How much longer one of ours that stays with a command is waited for: it has the same limit.
+const SLACK: Duration = Duration::from_secs(2);
 /// How long the output may trail the end of the command.
 const TRAIL: Duration = Duration::from_millis(200);
 
@@ -50,30 +55,25 @@ pub(crate) fn last_line(text: &str) -> Option<String> {
     Some(line.trim().chars().take(300).collect())
 }
 
-/// Runs it. A child that exceeds the limit, or whose caller goes away, is killed (itself, not what
-/// it started).
-pub(crate) async fn run(argv: &[String], limit: Duration) -> Result<Ran, Failure> {
-    let [program, words @ ..] = argv else {
+/// Runs it. What exceeds the limit, or whose caller goes away, is ended: our own tools with what they
+/// started, a service's command without.
+pub(crate) async fn run(argv: &[String], bond: Bond, limit: Duration) -> Result<Ran, Failure> {
+    let [program, ..] = argv else {
         return Err(Failure::new(ErrorKind::Invalid, "an empty command"));
     };
-    let spawned = Command::new(program)
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Of its own group: a Ctrl-C meant for us must not reach a member that it starts.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = spawned.map_err(|error| cannot_run(program, &error))?;
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let start = Start { argv: argv.to_vec(), bond, limit, logs: None, lock: None, bare: false };
+    let mut child = Child::start(start).await.map_err(|error| cannot_run(program, &error))?;
+    let patience = if bond == Bond::Command { limit + SLACK } else { limit };
+    let (stdout, stderr) = child.outputs();
+    let (mut printed, mut errors) = (Vec::new(), Vec::new());
     let code = {
-        let outputs = (child.stdout.take(), child.stderr.take());
-        let reading =
-            futures::future::join(drain(outputs.0, &mut stdout), drain(outputs.1, &mut stderr));
+        let reading = futures::future::join(
+            drain(stdout.map(ChildStdout::from_std), &mut printed),
+            drain(stderr.map(ChildStderr::from_std), &mut errors),
+        );
         tokio::pin!(reading);
         let mut drained = false;
-        let ended = timeout(limit, async {
+        let ended = timeout(patience, async {
             loop {
                 tokio::select! {
                     status = child.wait() => break status,
@@ -81,10 +81,7 @@ pub(crate) async fn run(argv: &[String], limit: Duration) -> Result<Ran, Failure
                 }
             }
         });
-        let Ok(status) = ended.await else {
-            let message = format!("{program} did not end within {} s", limit.as_secs());
-            return Err(Failure::new(ErrorKind::Timeout, message));
-        };
+        let Ok(status) = ended.await else { return Err(too_long(program, limit)) };
         if !drained {
             // A daemon that keeps the pipe open is no reason to wait: what is read is read.
             drop(timeout(TRAIL, &mut reading).await);
@@ -92,10 +89,19 @@ pub(crate) async fn run(argv: &[String], limit: Duration) -> Result<Ran, Failure
         status.map_err(|error| cannot_run(program, &error))?.code()
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ran { code, stdout: text(&stdout), stderr: text(&stderr) })
+    let ran = Ran { code, stdout: text(&printed), stderr: text(&errors) };
+    match verb::refusal(&ran) {
+        Some(failure) => Err(failure),
+        None => Ok(ran),
+    }
 }
 
-fn cannot_run(program: &str, error: &io::Error) -> Failure {
+fn too_long(program: &str, limit: Duration) -> Failure {
+    let message = format!("{program} did not end within {} s", limit.as_secs());
+    Failure::new(ErrorKind::Timeout, message)
+}
+
+pub(crate) fn cannot_run(program: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound => Failure::new(
             ErrorKind::Tool,
@@ -108,8 +114,8 @@ fn cannot_run(program: &str, error: &io::Error) -> Failure {
     }
 }
 
-async fn drain(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut from) = from else { return };
+async fn drain<R: AsyncRead + Unpin>(from: Option<io::Result<R>>, kept: &mut Vec<u8>) {
+    let Some(Ok(mut from)) = from else { return };
     let mut chunk = vec![0; 8 * 1024];
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         let room = KEPT.saturating_sub(kept.len()).min(count);
@@ -127,13 +133,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_is_an_argv_and_never_a_shell() {
-        let ran = run(&argv(&["echo", "$(id); `id`"]), Duration::from_secs(10)).await.unwrap();
+        let ran = run(&argv(&["echo", "$(id); `id`"]), Bond::Read, Duration::from_secs(10))
+            .await
+            .unwrap();
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "$(id); `id`\n"));
     }
 
     #[tokio::test]
     async fn what_exceeds_its_limit_is_ended() {
-        let failure = run(&argv(&["sleep", "100"]), Duration::from_millis(50)).await.unwrap_err();
+        let failure =
+            run(&argv(&["sleep", "100"]), Bond::Read, Duration::from_millis(50)).await.unwrap_err();
         assert_eq!(failure.kind, ErrorKind::Timeout);
     }
 
@@ -141,7 +150,7 @@ mod tests {
     async fn a_daemon_that_keeps_the_output_open_delays_nobody() {
         let script = argv(&["sh", "-c", "sleep 3 & echo started"]);
         let start = std::time::Instant::now();
-        let ran = run(&script, Duration::from_secs(10)).await.unwrap();
+        let ran = run(&script, Bond::Read, Duration::from_secs(10)).await.unwrap();
         assert_eq!(ran.stdout, "started\n");
         assert!(start.elapsed() < Duration::from_secs(2));
     }
@@ -149,16 +158,18 @@ mod tests {
     #[tokio::test]
     async fn a_failure_names_the_command_and_its_last_words() {
         let command = argv(&["sh", "-c", "echo first >&2; echo 'no room' >&2; exit 3"]);
-        let ran = run(&command, Duration::from_secs(10)).await.unwrap();
+        let ran = run(&command, Bond::Read, Duration::from_secs(10)).await.unwrap();
         assert_eq!(ran.succeeded(&command).unwrap_err().message, "sh ended with 3: no room");
-        let absent = run(&argv(&["/nowhere/etcdutl"]), Duration::from_secs(1)).await.unwrap_err();
+        let absent = run(&argv(&["/nowhere/etcdutl"]), Bond::Ours, Duration::from_secs(1))
+            .await
+            .unwrap_err();
         assert_eq!(absent.kind, ErrorKind::Tool);
     }
 
     #[tokio::test]
     async fn captured_output_is_bounded() {
         let command = argv(&["sh", "-c", "head -c 1000000 /dev/zero"]);
-        let ran = run(&command, Duration::from_secs(10)).await.unwrap();
+        let ran = run(&command, Bond::Read, Duration::from_secs(10)).await.unwrap();
         assert_eq!(ran.stdout.len(), KEPT);
     }
 }

@@ -8,11 +8,14 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::model::{Destroys, Param, ParamType, Playbook, Step};
+use super::{
+    model::{Destroys, Playbook, Step},
+    params::{Param, ParamType},
+};
 use crate::domain::{
     base::id::PlaybookName,
     rules::{
-        action::{Catalogue, Class},
+        action::Catalogue,
         codes,
         document::Head,
         expr::{Expr, Schema},
@@ -187,13 +190,5 @@ impl Laws {
             }
             (Some(_) | None, _) => {}
         }
-    }
-}
-
-/// Whether an action may stand in a forward step that can be taken back.
-fn needs_irreversible(class: Class) -> bool {
-    match class {
-        Class::Read | Class::Write => false,
-        Class::Final => true,
     }
 }
