@@ -38,6 +38,7 @@ fn row(name: &'static str, class: Class, on_resume: OnResume, help: &'static str
         releases: false,
         builds: false,
         fences: false,
+        chooses: false,
         timeout: if class == Class::Read { READ } else { WRITE },
     }
 }
@@ -76,6 +77,7 @@ fn reads() -> Vec<ActionSpec> {
                 "Per member, the outputs of its etcd.snapshot and, where it was read by a copy, etcd.scratch_start.",
             )],
             output: chosen(),
+            chooses: true,
             timeout: Duration::from_mins(2),
             ..row(
                 "etcd.choose_survivor",

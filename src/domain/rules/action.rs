@@ -102,6 +102,8 @@ pub struct ActionSpec {
     pub builds: bool,
     /// Whether it stops, masks or moves what may serve: needs an `approve` before it.
     pub fences: bool,
+    /// Whether its output names the survivor that a repair starts from.
+    pub chooses: bool,
     /// Time limit of one try where the step names none.
     pub timeout: Duration,
 }

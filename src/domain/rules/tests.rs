@@ -10,6 +10,7 @@ use super::{
     load,
 };
 
+mod calls;
 mod playbooks;
 mod responses;
 
@@ -39,6 +40,7 @@ pub(crate) fn catalogue() -> Catalogue {
         releases: false,
         builds: false,
         fences: false,
+        chooses: false,
         timeout: Duration::from_secs(if class == Class::Read { 30 } else { 60 }),
     };
     let member = ("member", ArgType::Member, true);
@@ -47,7 +49,10 @@ pub(crate) fn catalogue() -> Catalogue {
         base("etcd.add", Class::Write, std::slice::from_ref(&member)),
         base("etcd.out", Class::Write, &[member.clone(), ("to", ArgType::Place, true)]),
         base("etcd.remove", Class::Final, &[("id", ArgType::Id, true)]),
-        base("etcd.choose_survivor", Class::Read, &[("among", ArgType::Any, true)]),
+        ActionSpec {
+            chooses: true,
+            ..base("etcd.choose_survivor", Class::Read, &[("among", ArgType::Any, true)])
+        },
         base(
             "etcd.args",
             Class::Write,

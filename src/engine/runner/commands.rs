@@ -46,7 +46,8 @@ pub(super) fn commands_left(run: &Run, watched: &Watched, look: &Look, now: Time
 fn expected_choice(playbook: &Playbook, watched: &Watched) -> Option<(String, Value)> {
     let look = watched.look.as_ref()?;
     let survivor = look.survivor.as_deref()?;
-    let is_choice = |step: &&Step| matches!(&step.kind, StepKind::Action(call) if call.action == "etcd.choose_survivor");
+    let is_choice =
+        |step: &&Step| matches!(&step.kind, StepKind::Action(call) if call.traits.chooses);
     let name = playbook.steps.iter().find(is_choice)?.register.clone()?;
     let names = watched.inventory.etcd.members.iter().map(|member| member.name.as_str());
     let others = names.filter(|name| *name != survivor).map(Value::str).collect();

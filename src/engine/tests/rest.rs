@@ -7,10 +7,7 @@ use serde_json::Value as Json;
 use super::bed::{Bed, Setup, let_pass, said, shipped, three};
 use crate::{
     domain::{
-        inventory::Mode,
-        journal::record::Record,
-        rules::action::ErrorKind,
-        run::event::Outcome,
+        inventory::Mode, journal::record::Record, rules::action::ErrorKind, run::event::Outcome,
     },
     engine::commands::Command,
     store::{Append, Batch, Entry, MemoryStore, NewEntry, Store, StreamName, memory},

@@ -30,6 +30,9 @@ pub struct ActionTraits {
     /// Whether it stops, masks or moves what may serve.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fences: bool,
+    /// Whether its output names the survivor that a repair starts from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chooses: bool,
     /// Its arguments by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub takes: BTreeMap<String, Takes>,
@@ -48,6 +51,7 @@ impl From<&ActionSpec> for ActionTraits {
             releases: spec.releases,
             builds: spec.builds,
             fences: spec.fences,
+            chooses: spec.chooses,
             takes: takes.collect(),
         }
     }
