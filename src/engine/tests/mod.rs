@@ -13,5 +13,4 @@ mod path;
 mod people;
 mod rest;
 mod simulation;
-mod walk;
 mod words;
