@@ -9,25 +9,26 @@
 //!  Alertmanager
 //!      │ POST /api/v1/webhook
 //!      ▼
-//!  http::webhook ──► engine::Handle::observe ──► rows in the store, synced ──► 200 (never before)
-//!                                                   │
-//!                     domain::incident::correlation ──► which subjects, which signals
-//!                                                   │ incident open: a look every max_gap/2
-//!                     targets::Target::assess ──► readings (value | unknown) from two vantages
-//!                                                   │
-//!                     domain::verdict::judge ──► verdict ──► one sample of the grace
-//!                                                   │
-//!                     domain::decision::decide ──► run | wait | skip | ask | escalate, with a reason
-//!                                                   │ run
-//!                     domain::run::plan ──► the resolved tree, stored with the run
-//!                                                   │
-//!                     engine::runner ──► journal Started ─► Target::act ─► journal the result ─► next
+//!  http::webhook ──► engine::alerts ──► rows in the store, synced ──► 200 (never before)
+//!                                          │ handed to the cell they are about
+//!  domain::cell, one step:   incident::correlation ──► which subjects; an incident opens
+//!                                          │ effect: a look, every max_gap/2
+//!                            targets::Target::assess ──► readings (value | unknown) from two vantages
+//!                                          │ input: what was looked at
+//!                            etcd::verdict::judge ──► verdict ──► one sample of the grace
+//!                                          │
+//!                            incident::decision::decide ──► run | wait | skip | ask | escalate, and why
+//!                                          │ run
+//!                            run::plan ──► the resolved tree, stored with the run
+//!                                          │
+//!                            run::next ──► `Started` committed ──► effect: one call ──► its result committed
 //! ```
 //!
-//! Beside it [`engine`] looks at every cluster, also at healthy ones: the last linearizable voter
-//! set (the latch), the last revision seen, and what no alert says.
+//! Beside it every cell looks at its cluster, also at a healthy one: the last linearizable voter set,
+//! the last revision seen, and what no alert says.
 //!
 //! One direction, no way back: effects never call into decisions, decisions never perform effects.
+//! The same fold takes live records and replayed ones, so a restart is nothing but a replay.
 //!
 //! # The layers
 //!
@@ -44,6 +45,12 @@
 //!
 //! A test checks the layers (`tests/tidy.rs`); lints deny clocks, files and `HashMap` in `domain`.
 //!
+//! # The rooms
+//!
+//! [`domain`] lists its own. Its heart is [`domain::cell`]: all that changes about one cluster, behind
+//! one pure function. [`engine`] is the shell around the cells: it commits what a step decided, takes
+//! the next cell over once that is durable, publishes it for readers, and performs its effects.
+//!
 //! # Invariants
 //!
 //! 1. `domain` takes `now` as an argument and cannot fail from outside.
@@ -54,7 +61,7 @@
 //! 5. At most one run per cluster.
 //! 6. *Unknown* never satisfies a condition that leads to an irreversible step, and never counts as
 //!    healthy.
-//! 7. The journal never lives on the patient.
+//! 7. The journal never lives on the cluster that it is about.
 //! 8. After an irreversible step there is no rollback, only finalizers and fix-forward.
 //! 9. Every queue, retry and loop has a named bound with a reason. Every skip has a counted reason.
 //! 10. Nothing that came in a label, annotation or API body ever reaches a shell.
@@ -62,15 +69,22 @@
 //!
 //! # Walkthroughs
 //!
-//! - *Why was nothing done?* `quorate why` shows [`domain::decision::Decision`]; the guards stand in
-//!   their order in [`domain::decision::decide`].
-//! - *What happens after a crash?* [`engine::Engine::start`] folds the journal; a step without a result
-//!   is in doubt, and its action is asked before anything is repeated ([`engine::runner`]).
-//! - *How is a new action added?* One file in its system's room (`targets/etcd/actions`,
-//!   `targets/host/actions`) with its row, what it reads before, what it does, what a probe finds and
-//!   what a person would type; one line in that room's list. [`targets::catalogue`], `check`, plans and
-//!   approvals follow from the row; the modelled world wants one of the same name.
-//! - *How is a new verdict reached?* One row in the table of [`domain::verdict`], with a test.
+//! - *Why was nothing done?* `quorate why` shows [`domain::incident::decision::Decision`]; the guards
+//!   stand in their order in [`domain::incident::decision::decide`].
+//! - *What happens after a crash?* [`engine::Engine::start`] folds the journal; a step without a
+//!   result is in doubt, and its action is asked before anything is repeated ([`domain::run::next`]
+//!   says so, [`domain::cell::run`] does it).
+//! - *Where does a new action go?* One file in the room of its system (`targets/*/actions`) with its
+//!   row, what it reads before, what it does, what a probe finds and what a person would type; one
+//!   line in that room's list. [`targets::catalogue`], `check`, plans and approvals follow from the
+//!   row; the modelled world wants one of the same name.
+//! - *Where does a new fault domain go?* A room in [`domain`] with its evidence and its verdict, one
+//!   implementation of [`domain::cell::fault::FaultDomain`], and a word in
+//!   [`domain::rules::response::About`].
+//! - *Where does a new input go?* A variant of [`domain::cell::input::Input`], and an arm in
+//!   [`domain::cell::Cell::step`]; what brings it in is an effect ([`domain::cell::effect::Effect`],
+//!   performed in `engine/effects.rs`) or the shell (`engine/shell.rs`).
+//! - *How is a new verdict reached?* One row in the table of [`domain::etcd::verdict`], with a test.
 pub mod app;
 pub mod cli;
 pub mod config;

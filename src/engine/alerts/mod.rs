@@ -7,7 +7,7 @@
 //!
 //! # Design
 //!
-//! One task owns the alerts; whoever wants to read them has an [`AlertTable`]. A delivery is merged at
+//! One task owns the alerts; whoever wants to read them has an [`table::AlertTable`]. A delivery is merged at
 //! once, committed in one batch, answered when that is durable, and handed over behind the answer: a
 //! cell never acts on what a crash would take back. After a failed commit exactly what the outstanding
 //! deliveries changed is put back, from the versions that were there before; nothing is read.
@@ -16,7 +16,7 @@
 //! may stand among them.
 //!
 //! Everything else that the task is asked to do (settle a list, hand out, sweep, take other owners)
-//! lies in [`orders`], where a later order replaces an earlier one of its kind: giving one never waits
+//! lies in `orders`, where a later order replaces an earlier one of its kind: giving one never waits
 //! and never fails, so the cells may give orders to who waits for them. It is done piece by piece
 //! between deliveries.
 
