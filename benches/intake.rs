@@ -152,7 +152,7 @@ impl Request {
             alerts.join(",")
         );
         let head = format!(
-            "POST /api/v1/webhook HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST /api/v1/webhook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         let text = head + &body;
@@ -259,7 +259,9 @@ fn is_ready(address: SocketAddr) -> bool {
     use std::io::{Read, Write};
     let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
     let mut answer = [0; 12];
-    stream.write_all(b"GET /-/ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").is_ok()
+    stream
+        .write_all(b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .is_ok()
         && stream.read_exact(&mut answer).is_ok()
         && &answer == b"HTTP/1.1 200"
 }

@@ -23,10 +23,12 @@ use crate::{
         inventory::Cluster,
         rules::{Rules, action::Catalogue},
     },
-    engine::{Engine, Handle, Settings, clock::Clock},
+    engine::{Engine, Fatal, Handle, Settings, clock::Clock},
     http::{
         self, ApiState,
-        auth::{Access, Secret, Token},
+        auth::{Access, Token},
+        local::LocalToken,
+        secret::Secret,
     },
     store::{Store, open_embedded},
     targets::{Target, catalogue::catalogue, cluster::target},
@@ -80,7 +82,7 @@ pub struct App {
     intake: CancellationToken,
     work: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
-    working: JoinHandle<()>,
+    working: JoinHandle<Result<(), Fatal>>,
 }
 
 impl App {
@@ -92,27 +94,29 @@ impl App {
         metrics.config_loaded(Some(clock.now()));
         let counts = (clusters.len(), rules.responses.len(), rules.playbooks.len());
         let settings = Settings {
-            rules,
+            rules: Arc::new(rules),
             catalogue,
             watch_every: config.watch.every,
             watch_concurrent: config.watch.concurrent as usize,
             runs_concurrent: config.runs_concurrent as usize,
             retention: config.retention_finished,
-            store_on_patient: is_on_patient(&config),
+            store_on_target: is_on_target(&config),
             shutdown_grace: config.shutdown_grace,
         };
-        let door_settings = http::Settings {
-            webhook_bearer: config.webhook.bearer_file.as_deref().map(Secret::open).transpose()?,
-            webhook_body_max: config.webhook.max_body,
-            webhook_bodies_max: config.webhook.bodies_max,
-            access: access(&config)?,
-        };
         let (bytes, kept) = (store.clone(), store.clone());
-        let started = Engine::start(settings, clusters, store, metrics.clone(), clock).await;
+        let started =
+            Engine::start(settings, clusters, store, metrics.clone(), clock.clone()).await;
         let (engine, handle) = started.context("the journal could not be replayed")?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
+        let door_settings = http::Settings {
+            webhook_bearer: config.webhook.bearer_file.as_deref().map(Secret::open).transpose()?,
+            webhook_is_local: config.listen.ip().is_loopback(),
+            webhook_body_max: config.webhook.max_body,
+            webhook_bodies_max: config.webhook.bodies_max,
+            access: access(&config, address.port())?,
+        };
         let (intake, work) = (CancellationToken::new(), CancellationToken::new());
         let working = tokio::spawn(engine.run(work.clone()));
         let bytes = Box::new(move || bytes.bytes());
@@ -141,7 +145,7 @@ impl App {
         serving.await.context("the server broke")?.context("the server ended")?;
         door.drained().await;
         work.cancel();
-        working.await.context("the engine broke")
+        working.await.context("the engine broke")?.context("the engine ended")
     }
 
     /// Resolves when the engine or the server has ended by itself, which is always a fault, or when
@@ -149,7 +153,10 @@ impl App {
     pub async fn broken(&mut self) -> anyhow::Error {
         tokio::select! {
             error = self.store.fatal() => error.into(),
-            _ = &mut self.working => anyhow::anyhow!("the engine ended by itself"),
+            ended = &mut self.working => match ended {
+                Ok(Err(fatal)) => fatal.into(),
+                Ok(Ok(())) | Err(_) => anyhow::anyhow!("the engine ended by itself"),
+            },
             _ = &mut self.serving => anyhow::anyhow!("the server ended by itself"),
         }
     }
@@ -212,10 +219,14 @@ fn declare(metrics: &Metrics, clusters: &[(Arc<Cluster>, Arc<dyn Target>)], rule
     metrics.declare(&clusters, &responses);
 }
 
-/// Without tokens everybody may, but only where nobody but this machine can ask.
-fn access(config: &Config) -> anyhow::Result<Access> {
+/// Without tokens everybody may read and who has the local token may order, but only where nobody
+/// but this machine can ask.
+fn access(config: &Config, port: u16) -> anyhow::Result<Access> {
     if config.tokens.is_empty() && config.listen.ip().is_loopback() {
-        return Ok(Access::Local);
+        let token = LocalToken::open(&config.store, port)?;
+        tracing::info!(file = %token.path().display(),
+            "no api.tokens: everybody on this machine may read, and orders need the token in this file");
+        return Ok(Access::Local(token));
     }
     if config.tokens.is_empty() {
         tracing::warn!("no api.tokens: beyond loopback nobody can use the API");
@@ -228,7 +239,7 @@ fn access(config: &Config) -> anyhow::Result<Access> {
 }
 
 /// Whether the journal lies in a data directory of a member: it would be moved away with it.
-fn is_on_patient(config: &Config) -> bool {
+fn is_on_target(config: &Config) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let store = real(&config.store);
     let members = config.clusters.iter().flat_map(|cluster| &cluster.etcd.members);

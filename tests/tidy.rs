@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["domain", "telemetry", "engine"]),
     ("config", &["domain", "telemetry", "store", "targets", "engine", "http"]),
     ("app", &["domain", "telemetry", "store", "targets", "engine", "http", "config"]),
-    ("cli", &["domain", "telemetry", "targets", "engine", "http", "config", "app"]),
+    ("cli", &["domain", "telemetry", "store", "targets", "engine", "http", "config", "app"]),
 ];
 
 /// The roots of the library and the program, which are in no layer.

@@ -26,7 +26,8 @@ pub(crate) struct Server {
         value_name = "URL"
     )]
     pub(crate) url: String,
-    /// A file that holds your API token.
+    /// A file that holds your API token. An order to a server on this machine that has no tokens
+    /// configured finds the server's own, where you may read it.
     #[arg(long, global = true, env = "QUORATE_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// The CA that signed the server's certificate (PEM), instead of the system's.
@@ -86,6 +87,9 @@ pub(crate) enum Verb {
         #[command(flatten)]
         because: Because,
     },
+    /// Look into a store's folder, also one that no start accepts. Changes nothing.
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// Print the version.
     Version,
     /// Started by the server itself, in place of a tool or a service's command.
@@ -105,6 +109,21 @@ pub(crate) struct Child {
     /// The command.
     #[arg(last = true, required = true)]
     pub(crate) argv: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Read everything and show what cannot be read, where, and the way out.
+    Check(Folder),
+    /// Print everything that can be read as JSON, one line each.
+    Export(Folder),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// The store's folder.
+    #[arg(default_value = "./data")]
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Debug, Args)]

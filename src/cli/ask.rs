@@ -48,7 +48,7 @@ pub(super) fn ask(verb: Verb, server: &Server, out: &mut Out) -> Result<(), Fail
         Verb::Unpause { cluster, because } => {
             order(&asker, &["clusters", &cluster, "unpause"], &body(&because), out)
         }
-        Verb::Serve(_) | Verb::Check(_) | Verb::Version | Verb::Child(_) => Ok(()),
+        Verb::Serve(_) | Verb::Check(_) | Verb::Store(_) | Verb::Version | Verb::Child(_) => Ok(()),
     }
 }
 

@@ -9,8 +9,9 @@ use super::{
     render::diagnostics::{Format, diagnostics, summary},
 };
 use crate::{
-    app, config,
-    domain::rules::diagnostic::Severity,
+    app,
+    config::{self, Config},
+    domain::rules::{Rules, diagnostic::Severity},
     targets::{self, catalogue::catalogue},
     telemetry::log,
 };
@@ -26,6 +27,17 @@ pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
     };
     log::init(format, &serve.log).map_err(|error| Failed::Usage(error.to_string()))?;
     app::raise_open_files();
+    let (config, rules) = read(serve)?;
+    targets::bind_children_by(OURSELVES.into());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failed::No(error.to_string()))?;
+    let result = runtime.block_on(app::serve(config, rules));
+    runtime.shutdown_background();
+    result.map_err(|error| Failed::No(format!("{error:#}")))
+}
+
+/// What to serve. The texts and problems are dropped here: an inventory may have thousands of files.
+fn read(serve: &Serve) -> Result<(Config, Rules), Failed> {
     let opened = config::open(serve.config.as_deref(), Path::new("."), &catalogue());
     let found = &opened.checked.found;
     if !found.is_empty() {
@@ -33,13 +45,7 @@ pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
         let text_of = |file: &str| opened.checked.text(file);
         complain_frames(&diagnostics(found, text_of, Format::Full, colour));
     }
-    let Some((config, rules)) = opened.valid else { return Err(Failed::No(summary(found))) };
-    targets::bind_children_by(OURSELVES.into());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failed::No(error.to_string()))?;
-    let result = runtime.block_on(app::serve(config, rules));
-    runtime.shutdown_background();
-    result.map_err(|error| Failed::No(format!("{error:#}")))
+    opened.valid.ok_or_else(|| Failed::No(summary(found)))
 }
 
 /// What is started in the place of a child of the server's.

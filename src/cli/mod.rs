@@ -1,6 +1,6 @@
 //! The command line: verbs and what they print.
 //!
-//! `serve` and `check` read files; every other verb asks a server over HTTP and changes nothing by
+//! `serve`, `check` and `store` read files; every other verb asks a server over HTTP and changes nothing by
 //! itself. Standard output carries the answer, standard error what went wrong.
 //!
 //! | exit code | means |
@@ -18,6 +18,7 @@ mod lists;
 mod local;
 mod out;
 pub mod render;
+mod store;
 mod story;
 
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::{
-    args::{Cli, Verb},
+    args::{Cli, StoreVerb, Verb},
     out::Out,
 };
 
@@ -91,6 +92,8 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failed> {
     match cli.verb {
         Verb::Serve(serve) => local::serve(&serve),
         Verb::Check(check) => local::check(&check, out),
+        Verb::Store(StoreVerb::Check(folder)) => store::check(&folder.path, out),
+        Verb::Store(StoreVerb::Export(folder)) => store::export(&folder.path, out),
         Verb::Version => {
             out.line(format!("quorate {} ({})", crate::app::VERSION, crate::app::REVISION));
             Ok(())

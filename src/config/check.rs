@@ -3,9 +3,12 @@
 //! What a file is, its content says: a configuration has no `kind`. Rules are checked together, as
 //! `serve` would load them, with those that a configuration names. Prometheus rule files (`groups`) are passed over.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
-use super::{field::real, load, rules_files};
+use super::{Loaded, field::real, inventory, load, rules_files};
 use crate::domain::rules::{
     self,
     action::Catalogue,
@@ -19,8 +22,8 @@ mod tests;
 /// What was checked and found.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// Name and text of every file, for code frames.
-    pub files: Vec<(String, String)>,
+    /// The text of every file by its name, for code frames.
+    pub files: BTreeMap<String, String>,
     /// All problems, by file and place.
     pub found: Vec<Diagnostic>,
 }
@@ -33,7 +36,7 @@ impl Checked {
 
     /// The text of a file.
     pub fn text(&self, file: &str) -> &str {
-        self.files.iter().find(|(name, _)| name == file).map_or("", |(_, text)| text)
+        self.files.get(file).map_or("", String::as_str)
     }
 }
 
@@ -42,6 +45,8 @@ impl Checked {
 enum Content {
     Rules,
     Config,
+    /// One cluster of an inventory.
+    Cluster,
     /// A Prometheus rule file.
     Alerts,
 }
@@ -53,23 +58,60 @@ pub fn check_paths(paths: &[PathBuf], folder: &Path, catalogue: &Catalogue) -> C
         let usual = ["rules", "quorate.yaml"].map(|name| folder.join(name));
         paths.extend(usual.into_iter().filter(|path| path.exists()));
     }
-    let (mut files, mut found) = rules_files(&paths);
-    let mut named = Vec::new();
-    for (name, text) in files.iter().filter(|(_, text)| content(text) == Content::Config) {
+    let (files, mut found) = rules_files(&paths);
+    let known: BTreeSet<_> = files.iter().map(|(name, _)| real(Path::new(name))).collect();
+    let mut by_content = ByContent::default();
+    for (name, text) in files {
+        by_content.of(content(&text)).push((name, text));
+    }
+    let ByContent { mut rules, configs, clusters, alerts } = by_content;
+    let (mut loaded, mut named, mut part_of) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (name, text) in &configs {
         let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-        let (config, problems) = load(name, text, folder);
-        found.extend(problems);
+        let Loaded { config, found, files } = load(name, text, folder);
         named.extend(config.map(|config| config.rules).unwrap_or_default());
+        part_of.extend(files.iter().map(|(name, _)| real(Path::new(name))));
+        loaded.push((real(Path::new(name)), found, files));
+    }
+    let mut checked = Checked::default();
+    // a file of clusters may look like a configuration of its own
+    for (_, problems, files) in loaded.into_iter().filter(|(path, ..)| !part_of.contains(path)) {
+        found.extend(problems);
+        checked.files.extend(files);
+    }
+    // read already, perhaps by another way to write its path
+    let is_other = |(name, _): &(String, String)| !part_of.contains(&real(Path::new(name)));
+    for (name, text) in clusters.iter().filter(|file| is_other(file)) {
+        found.extend(inventory::check_alone(name, text));
     }
     let (more, problems) = rules_files(&named);
     found.extend(problems);
-    let known: Vec<_> = files.iter().map(|(name, _)| real(Path::new(name))).collect();
-    files.extend(more.into_iter().filter(|(name, _)| !known.contains(&real(Path::new(name)))));
-    let is_rule = |file: &&(String, String)| content(&file.1) == Content::Rules;
-    let rule_files: Vec<_> = files.iter().filter(is_rule).cloned().collect();
-    found.extend(rules::load(&rule_files, catalogue).1);
+    rules.extend(more.into_iter().filter(|(name, _)| !known.contains(&real(Path::new(name)))));
+    found.extend(rules::load(&rules, catalogue).1);
     found.sort_by(|a, b| (&a.file, a.span.start, a.id).cmp(&(&b.file, b.span.start, b.id)));
-    Checked { files, found }
+    let configured = configs.into_iter().chain(clusters).filter(is_other);
+    checked.files.extend(configured.chain(rules).chain(alerts));
+    Checked { found, ..checked }
+}
+
+/// Files by what they hold.
+#[derive(Default)]
+struct ByContent {
+    rules: Vec<(String, String)>,
+    configs: Vec<(String, String)>,
+    clusters: Vec<(String, String)>,
+    alerts: Vec<(String, String)>,
+}
+
+impl ByContent {
+    fn of(&mut self, content: Content) -> &mut Vec<(String, String)> {
+        match content {
+            Content::Rules => &mut self.rules,
+            Content::Config => &mut self.configs,
+            Content::Cluster => &mut self.clusters,
+            Content::Alerts => &mut self.alerts,
+        }
+    }
 }
 
 fn content(text: &str) -> Content {
@@ -82,6 +124,8 @@ fn content(text: &str) -> Content {
         Content::Alerts
     } else if has("kind") || has("apiVersion") || starts("kind:") || starts("apiVersion:") {
         Content::Rules
+    } else if has("etcd") && has("name") {
+        Content::Cluster
     } else if ["clusters", "listen", "store", "rules", "webhook"]
         .iter()
         .any(|key| has(key) || starts(key))

@@ -23,9 +23,10 @@ use crate::domain::{
 /// What all clusters share.
 pub(super) struct Shared<'s> {
     pub(super) folder: &'s Folder<'s>,
-    pub(super) control_targets: &'s [String],
+    /// `None` where only the configuration that is not there could tell.
+    pub(super) control_targets: Option<&'s [String]>,
     pub(super) probe_timeout: Duration,
-    /// quorate's own store.
+    /// quorate's own store, links followed.
     pub(super) store: &'s Path,
     /// Whether there is one cluster only: then `match` may be left out.
     pub(super) alone: bool,
@@ -66,13 +67,14 @@ pub(super) fn read(
         hosts,
         prometheus,
         alertmanager: manager,
-        control_targets: shared.control_targets.to_vec(),
+        control_targets: shared.control_targets.unwrap_or_default().to_vec(),
         mode: if mode == Some(Mode::Auto.label()) { Mode::Auto } else { Mode::Propose },
         loss_budget_revisions: budget.unwrap_or(0),
         probe_timeout: shared.probe_timeout,
     };
     // Not where a target was written and is wrong: one mistake is one problem.
-    if sink.errors() == errors && !has_control_target(&cluster) {
+    let is_told = shared.control_targets.is_some() && sink.errors() == errors;
+    if is_told && !has_control_target(&cluster) {
         let message =
             format!("nothing tells whether {} or quorate itself is cut off", cluster.name);
         let help = "name a Prometheus or Alertmanager that does not stand on its hosts, or `control_targets`";

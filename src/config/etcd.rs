@@ -90,9 +90,8 @@ pub(super) fn read(
     for item in items {
         let Some(member) = member(item, common, hosts, sink) else { continue };
         unique(&member, &members, item, sink);
-        if overlaps(shared.store, &member.data_dir)
-            || member.wal_dir.as_ref().is_some_and(|wal| overlaps(shared.store, wal))
-        {
+        let own_store = |dir: &PathBuf| nested(shared.store, &real(dir));
+        if own_store(&member.data_dir) || member.wal_dir.as_ref().is_some_and(own_store) {
             let message = format!("quorate's own store stands in the data of {}", member.name);
             let help = "the journal must outlive the patient: give `store.embedded.path` elsewhere";
             sink.add_help(&codes::OWN_STORE, &item.span, message, help);
@@ -197,8 +196,11 @@ fn unique(member: &Member, before: &[Member], node: &Node, sink: &mut Sink<'_>) 
 
 /// Whether one path is the other or lies inside it, links followed (the transport is local).
 fn overlaps(a: &Path, b: &Path) -> bool {
-    let (a, b) = (real(a), real(b));
-    a.starts_with(&b) || b.starts_with(&a)
+    nested(&real(a), &real(b))
+}
+
+fn nested(a: &Path, b: &Path) -> bool {
+    a.starts_with(b) || b.starts_with(a)
 }
 
 /// Commands that start, stop and find the process, with `${member}` filled in.

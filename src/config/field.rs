@@ -32,7 +32,8 @@ impl Folder<'_> {
     pub(super) fn file(&self, node: &Node, sink: &mut Sink<'_>) -> Option<PathBuf> {
         let path = self.path(node, sink)?;
         if !path.is_file() {
-            let message = format!("there is no file {}", path.display());
+            let what = if path.exists() { "is no regular file" } else { "is not there" };
+            let message = format!("{} {what}", path.display());
             let relative = node.as_str().is_some_and(|text| !text.starts_with('/'));
             let help = "a relative path begins at the folder of this file".to_owned();
             sink.push(&codes::FILE_MISSING, &node.span, message, relative.then_some(help));

@@ -1,18 +1,21 @@
 //! The keys of `quorate.yaml` beside the clusters.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use super::{
     BODIES_MAX, Config, Token, Watch, Webhook,
-    cluster::{self, Shared},
-    field::{Folder, plain, size, target},
+    cluster::Shared,
+    field::{Folder, plain, real, size, target},
+    files,
+    inventory::{self, Inventory},
 };
 use crate::domain::rules::{
     codes,
     diagnostic::Diagnostic,
+    has_errors,
     response::Role,
     yaml::{
-        Node, documents,
+        Node,
         read::{Bounds, Fields, Sink, count, duration, list, text, word},
     },
 };
@@ -25,33 +28,47 @@ const PROBE: Bounds<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 const RETENTION: Bounds<Duration> = Duration::from_hours(1)..=Duration::from_hours(3660 * 24);
 const GRACE: Bounds<Duration> = Duration::ZERO..=Duration::from_mins(10);
 
+/// A configuration that was read, with the files of clusters that it names.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The result; `None` where there are errors. Warnings alone do not keep it back.
+    pub config: Option<Config>,
+    /// All problems, file by file.
+    pub found: Vec<Diagnostic>,
+    /// Name and text of every further file that was read.
+    pub files: Vec<(String, String)>,
+}
+
 /// Reads a configuration. `file` is its name for people, `folder` where relative paths begin.
-///
-/// The result is `None` where there are errors; warnings alone do not keep it back.
-pub fn load(file: &str, source: &str, folder: &Path) -> (Option<Config>, Vec<Diagnostic>) {
+pub fn load(file: &str, source: &str, folder: &Path) -> Loaded {
     let mut sink = Sink::new(file, source);
-    let (documents, found) = documents(source);
-    for (code, span, message, help) in found {
-        sink.push(code, &span, message, help);
-    }
-    if let Some(second) = documents.get(1).filter(|document| !document.root.is_null()) {
-        let message = "a configuration is one document";
-        sink.add(&codes::WRONG_TYPE, &second.root.span, message);
-    }
+    let root = files::document(&mut sink, "a configuration");
     let mut config = Config::without_file(folder);
-    let rules_named = documents.first().is_some_and(|first| first.root.get("rules").is_some());
-    if let Some(document) = documents.first().filter(|document| !document.root.is_null()) {
-        read(&document.root, &Folder(folder), &mut config, &mut sink);
+    let rules_named = root.as_ref().is_some_and(|root| root.get("rules").is_some());
+    let mut inventory = Inventory::default();
+    if let Some(root) = &root {
+        inventory = read(root, &Folder(folder), &mut config, &mut sink);
     }
     if !rules_named {
         config.rules.retain(|path| path.exists());
     }
-    let failed = sink.errors() > 0;
-    ((!failed).then_some(config), sink.finish())
+    let (files, mut found) = (inventory.files, sink.finish());
+    for too_large in found.iter_mut().filter(|one| one.id == codes::TOO_LARGE.id) {
+        let help = "clusters may stand in files of their own: `clusters: [clusters.d]`";
+        too_large.help.get_or_insert_with(|| help.to_owned());
+    }
+    found.extend(inventory.found);
+    (config.clusters, config.cluster_files) = (inventory.clusters, inventory.named);
+    Loaded { config: (!has_errors(&found)).then_some(config), found, files }
 }
 
-fn read(root: &Node, folder: &Folder<'_>, config: &mut Config, sink: &mut Sink<'_>) {
-    let Some(mut fields) = Fields::of(root, sink) else { return };
+fn read<'t>(
+    root: &Node,
+    folder: &Folder<'_>,
+    config: &mut Config,
+    sink: &mut Sink<'t>,
+) -> Inventory<'t> {
+    let Some(mut fields) = Fields::of(root, sink) else { return Inventory::default() };
     let listening = fields.get("listen");
     if let Some(address) = listening.and_then(|node| listen(node, sink)) {
         config.listen = address;
@@ -104,23 +121,14 @@ fn read(root: &Node, folder: &Folder<'_>, config: &mut Config, sink: &mut Sink<'
     let clusters = fields.get("clusters").and_then(|node| list(node, sink));
     fields.unsupported(&["tls", "notify"], sink);
     fields.finish(sink);
-    let items = clusters.unwrap_or_default();
     let shared = Shared {
         folder,
-        control_targets: &control_targets,
+        control_targets: Some(&control_targets),
         probe_timeout: config.watch.timeout,
-        store: &config.store,
-        alone: items.len() == 1,
+        store: &real(&config.store),
+        alone: true,
     };
-    let mut names = BTreeSet::new();
-    for item in items {
-        let Some((cluster, span)) = cluster::read(item, &shared, sink) else { continue };
-        if !names.insert(cluster.name.clone()) {
-            let message = format!("there is a cluster `{}` already", cluster.name);
-            sink.add(&codes::NOT_UNIQUE, &span, message);
-        }
-        config.clusters.push(Arc::new(cluster));
-    }
+    inventory::read(clusters.unwrap_or_default(), &shared, sink)
 }
 
 fn listen(node: &Node, sink: &mut Sink<'_>) -> Option<SocketAddr> {

@@ -18,13 +18,18 @@ mod cluster;
 mod etcd;
 mod field;
 mod files;
+mod inventory;
 mod load;
 mod open;
+mod reload;
+mod sources;
 
 pub use check::{Checked, check_paths};
 pub use files::rules_files;
-pub use load::load;
+pub use load::{Loaded, load};
 pub use open::{Opened, open};
+pub use reload::{Change, Kind, Reloaded, reload, told};
+pub use sources::Sources;
 
 /// Everything that `serve` needs, valid.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ pub struct Config {
     pub runs_concurrent: u32,
     /// How long a stop waits for runs to reach a journal boundary; default 30 s, at most 10 m.
     pub shutdown_grace: Duration,
+    /// The files and folders that `clusters` names.
+    pub cluster_files: Vec<PathBuf>,
     /// The inventory, in the order written.
     pub clusters: Vec<Arc<Cluster>>,
 }
@@ -109,6 +116,7 @@ impl Config {
             },
             runs_concurrent: 16,
             shutdown_grace: Duration::from_secs(30),
+            cluster_files: Vec::new(),
             clusters: Vec::new(),
         }
     }

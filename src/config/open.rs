@@ -30,10 +30,11 @@ pub fn open(file: Option<&Path>, folder: &Path, catalogue: &Catalogue) -> Opened
             Ok(text) => {
                 let name = path.display().to_string();
                 let folder = path.parent().unwrap_or(Path::new(""));
-                let (config, found) = load(&name, &text, folder);
-                checked.files.push((name, text));
-                checked.found.extend(found);
-                config
+                let loaded = load(&name, &text, folder);
+                checked.files.insert(name, text);
+                checked.files.extend(loaded.files);
+                checked.found.extend(loaded.found);
+                loaded.config
             }
             Err(error) => {
                 checked.found.push(files::unreadable(path, &error));

@@ -170,6 +170,31 @@ pub struct Host {
 }
 
 impl Cluster {
+    /// A cluster that the inventory no longer names: nothing matches it, and nothing of it is asked.
+    pub fn retired(name: ClusterName) -> Self {
+        Self {
+            name,
+            matches: Matchers::none(),
+            labels: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            etcd: Etcd {
+                members: Vec::new(),
+                tls: None,
+                auth: None,
+                tools: Tools { etcdutl: PathBuf::new(), etcd: PathBuf::new() },
+                backups: Backups { dir: PathBuf::new(), min_free_factor: 1.0 },
+                scratch_ports: 0..=0,
+                allow: Vec::new(),
+            },
+            prometheus: None,
+            alertmanager: None,
+            control_targets: Vec::new(),
+            mode: Mode::Propose,
+            loss_budget_revisions: 0,
+            probe_timeout: Duration::from_secs(1),
+        }
+    }
+
     /// A member by name.
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.etcd.members.iter().find(|member| member.name.as_str() == name)

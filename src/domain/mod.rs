@@ -15,10 +15,12 @@
 //! | [`etcd`] | the fault domain etcd: evidence, verdict, loss, and what an approval is bound to |
 //! | [`run`] | the plan, its events, their fold, what comes next |
 //! | [`journal`] | the closed list of records, and the fold of one cluster's stream |
+//! | [`cell`] | one cluster's whole changing state, behind one pure step |
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::wildcard_enum_match_arm)]
 
 pub mod alert;
 pub mod base;
+pub mod cell;
 pub mod etcd;
 pub mod incident;
 pub mod inventory;

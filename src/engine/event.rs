@@ -1,99 +1,38 @@
-//! Everything that can happen to the loop: one closed list.
+//! Everything that can happen to the shell: one closed list.
 
-use std::fmt;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{
-    commands::{Command, CommandError, Reply},
-    intake::Receipt,
-    looks::Seen,
-    state::State,
-};
+use super::{Settings, commands::CommandError};
 use crate::{
     domain::{
-        alert::Incoming,
-        base::{
-            id::{ClusterName, RunId},
-            time::Time,
+        base::id::ClusterName,
+        cell::{
+            input::Input,
+            orders::{Order, Reply},
         },
-        journal::record::{Record, Watch},
+        inventory::Cluster,
     },
-    store::StoreError,
-    targets::AlertState,
+    targets::Target,
 };
 
-/// A look into the state, from outside.
-pub type Reader = Box<dyn FnOnce(&State) + Send>;
-
-/// Something the loop handles.
-pub enum Event {
-    /// A webhook's alerts.
-    Alerts(Vec<Incoming>, oneshot::Sender<Receipt>),
-    /// A commit of alerts did not become durable: memory is ahead of the disk.
-    StoreFailed,
-    /// A look at a cluster is complete.
-    Seen(ClusterName, Box<Seen>),
-    /// What a cluster's Alertmanager had when it was asked; `None` where it did not answer.
-    Reconciled(ClusterName, Time, Option<Vec<AlertState>>),
-    /// A look-out's repeated proof is complete: whether all members hold the same, if it can be told.
-    Proved(ClusterName, Watch, Option<bool>),
-    /// A runner has something to write down.
-    Append(AppendRequest),
-    /// A runner has come to rest: finished, parked, or told to stop.
-    RunnerDone(RunId),
-    /// A person wants something.
-    Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
-    /// Somebody wants every vantage asked before it looks into the state.
-    LookNow(ClusterName, oneshot::Sender<()>),
-    /// Somebody wants to see.
-    Read(Reader),
-}
-
-/// Records of a runner.
+/// Something the shell handles.
 #[derive(Debug)]
-pub struct AppendRequest {
-    /// The cluster.
-    pub cluster: ClusterName,
-    /// The run.
-    pub run: RunId,
-    /// The run's version that the runner decided upon; `None` where the records report what has
-    /// happened and must be kept whatever else did.
-    pub version: Option<u64>,
-    /// What to write.
-    pub records: Vec<Record>,
-    /// Answers when it is durable.
-    pub reply: oneshot::Sender<Result<(), AppendError>>,
+pub(super) enum Event {
+    /// Something came in for one cluster: the answer of an effect, as a rule.
+    Input(ClusterName, Input),
+    /// A person wants something of one cluster.
+    Order(ClusterName, Order, oneshot::Sender<Result<Reply, CommandError>>),
+    /// Works by something else from now on.
+    Reload(Box<Reload>, oneshot::Sender<()>),
 }
 
-/// Why records were not written.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// Somebody else changed the run since the runner looked: look again.
-    #[error("the run was changed meanwhile")]
-    Stale,
-    /// It could not be made durable.
-    #[error("the journal did not take the record")]
-    Store(#[source] StoreError),
-    /// The engine has stopped.
-    #[error("the engine has stopped")]
-    Stopped,
-}
-
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self {
-            Self::Alerts(..) => "Alerts",
-            Self::StoreFailed => "StoreFailed",
-            Self::Seen(..) => "Seen",
-            Self::Reconciled(..) => "Reconciled",
-            Self::Proved(..) => "Proved",
-            Self::Append(..) => "Append",
-            Self::RunnerDone(_) => "RunnerDone",
-            Self::Command(..) => "Command",
-            Self::LookNow(..) => "LookNow",
-            Self::Read(_) => "Read",
-        };
-        f.write_str(word)
-    }
+/// What a reload brings.
+#[derive(Debug)]
+pub struct Reload {
+    /// Rules and limits.
+    pub settings: Settings,
+    /// The clusters with their systems.
+    pub clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
 }

@@ -1,134 +1,95 @@
-//! The cheap way into the loop: what `http` and the runners hold.
+//! The cheap way into the engine: what `http` holds.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
+pub use super::alerts::{ObserveError, Receipt};
 use super::{
-    commands::{Command, CommandError, Reply},
-    event::{AppendError, AppendRequest, Event},
-    intake::Receipt,
+    alerts::IntakeHandle,
+    commands::{Command, CommandError},
+    event::{Event, Reload},
     state::State,
 };
 use crate::domain::{
     alert::Incoming,
-    base::id::{ClusterName, RunId},
-    journal::record::Record,
+    base::id::ClusterName,
+    cell::orders::{Order, Reply},
 };
 
-/// Events that may wait for the loop: more than all webhook connections and runners together can
-/// have under way; a full queue means the loop hangs, and senders wait or answer 503.
+/// Events that may wait for the loop: more than all effects and people together can have under way;
+/// a full queue means that the loop hangs, and senders wait.
 pub const EVENTS_MAX: usize = 4096;
+/// Deliveries that may wait for the cells: the intake waits, and then refuses.
+pub const HANDED_MAX: usize = 1024;
 
-/// How long a failed commit speaks of the store where nothing was committed since: a server that is
-/// not asked for being not ready could never show that it is again.
-const FAILED_COUNTS_FOR: Duration = Duration::from_secs(30);
-
-/// A way into the loop.
+/// A way into the engine.
 #[derive(Clone, Debug)]
 pub struct Handle {
     events: mpsc::Sender<Event>,
-    /// When a commit failed, with none that succeeded since.
-    failed: Arc<Mutex<Option<Instant>>>,
-}
-
-/// Why alerts were not taken: answer 503, the sender tries again.
-#[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
-    /// The queue is full.
-    #[error("too many alerts wait already")]
-    Full,
-    /// It could not be made durable.
-    #[error("the alerts could not be made durable")]
-    NotDurable(#[source] crate::store::StoreError),
-    /// The engine has stopped.
-    #[error("the engine has stopped")]
-    Stopped,
+    intake: IntakeHandle,
+    state: Arc<State>,
 }
 
 impl Handle {
-    pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { events, failed: Arc::default() }
+    pub(super) fn new(
+        events: mpsc::Sender<Event>,
+        intake: IntakeHandle,
+        state: Arc<State>,
+    ) -> Self {
+        Self { events, intake, state }
     }
 
-    /// Whether what is sent now can be expected to become durable.
-    pub fn is_durable(&self) -> bool {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_none_or(|at| at.elapsed() >= FAILED_COUNTS_FOR)
-    }
-
-    /// Notes how a commit ended; every commit of the engine is.
-    pub(super) fn note_commit<T, E>(&self, result: &Result<T, E>) {
-        let failed = result.is_err().then(Instant::now);
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-    }
-
-    /// Takes alerts; answers the number that no cluster matches, only once all are durable.
-    pub async fn observe(&self, alerts: Vec<Incoming>) -> Result<usize, ObserveError> {
-        let (reply, answer) = oneshot::channel::<Receipt>();
-        self.events.try_send(Event::Alerts(alerts, reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ObserveError::Full,
-            mpsc::error::TrySendError::Closed(_) => ObserveError::Stopped,
-        })?;
-        let receipt = answer.await.map_err(|_| ObserveError::Stopped)?;
-        let durable = receipt.durable.await;
-        self.note_commit(&durable);
-        if let Err(error) = durable {
-            self.send(Event::StoreFailed).await;
-            return Err(ObserveError::NotDurable(error));
-        }
-        Ok(receipt.unmatched)
+    /// Takes alerts; answers only once all that changed are durable.
+    pub async fn observe(&self, alerts: Vec<Incoming>) -> Result<Receipt, ObserveError> {
+        self.intake.observe(alerts).await
     }
 
     /// Has every vantage of a cluster asked and waits for the answers; an unknown cluster is not
     /// waited for.
     pub async fn look_now(&self, cluster: ClusterName) {
-        let (reply, answer) = oneshot::channel();
-        self.send(Event::LookNow(cluster, reply)).await;
-        drop(answer.await);
+        drop(self.order(cluster, Order::Look).await);
     }
 
-    /// Looks into the state; `None` when the engine has stopped.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&State) -> T + Send + 'static,
-    ) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        let read = Box::new(move |state: &State| drop(reply.send(look(state))));
-        self.send(Event::Read(read)).await;
-        answer.await.ok()
+    /// Looks into what readers see; `None` when the engine has stopped. It never reaches the loop.
+    #[expect(clippy::unused_async, reason = "many replicas will have to ask for what is elsewhere")]
+    pub async fn read<T>(&self, look: impl FnOnce(&State) -> T) -> Option<T> {
+        self.is_running().then(|| look(&self.state))
+    }
+
+    /// Whether what is sent now can be expected to become durable.
+    pub fn is_durable(&self) -> bool {
+        self.state.is_journal_healthy()
+    }
+
+    /// What readers see.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Whether the loop still runs.
+    pub fn is_running(&self) -> bool {
+        !self.events.is_closed()
     }
 
     /// Does what a person wants.
     pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        let (cluster, order) = command.order(&self.state)?;
+        self.order(cluster, order).await
+    }
+
+    async fn order(&self, cluster: ClusterName, order: Order) -> Result<Reply, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Event::Command(command, reply)).await;
+        let event = Event::Order(cluster, order, reply);
+        self.events.send(event).await.map_err(|_| CommandError::Stopped)?;
         answer.await.unwrap_or(Err(CommandError::Stopped))
     }
 
-    pub(super) async fn append(
-        &self,
-        cluster: &ClusterName,
-        run: RunId,
-        version: Option<u64>,
-        records: Vec<Record>,
-    ) -> Result<(), AppendError> {
-        let (reply, answer) = oneshot::channel();
-        let cluster = cluster.clone();
-        self.send(Event::Append(AppendRequest { cluster, run, version, records, reply })).await;
-        answer.await.unwrap_or(Err(AppendError::Stopped))
-    }
-
-    /// Waits for a place in the queue; a stopped engine is noticed by the missing answer.
-    pub(super) async fn send(&self, event: Event) {
-        if self.events.send(event).await.is_err() {
-            tracing::debug!("the engine has stopped");
+    /// Works by something else from now on; answers once every cluster was told.
+    pub async fn reload(&self, reload: Reload) {
+        let (done, answer) = oneshot::channel();
+        if self.events.send(Event::Reload(Box::new(reload), done)).await.is_ok() {
+            drop(answer.await);
         }
     }
 }

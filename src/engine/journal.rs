@@ -93,6 +93,7 @@ impl CommitError {
             | StoreError::Closed
             | StoreError::Open { .. }
             | StoreError::Held { .. }
+            | StoreError::Shorter { .. }
             | StoreError::NewerSchema { .. } => Self::Ended(error),
         }
     }
@@ -206,6 +207,16 @@ enum Way {
         guard: Guard,
         is_proof: bool,
     },
+}
+
+impl Commit {
+    /// Why it was refused at once, without a way to the store.
+    pub fn refusal(&self) -> Option<&CommitError> {
+        match &self.0 {
+            Way::Refused(failure) => failure.as_ref(),
+            Way::Sent { .. } => None,
+        }
+    }
 }
 
 impl Future for Commit {

@@ -1,25 +1,33 @@
 //! A start is a replay: the journal is folded by the same code that folds live records.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use futures::StreamExt as _;
 
 use super::{
     Settings,
     clock::Clock,
-    state::{Positions, State, Watched},
+    effects::Leash,
+    slot::{Positions, Slot},
 };
 use crate::{
     domain::{
-        alert::{Alert, Alerts},
         base::{id::ClusterName, time::Time},
+        cell::{Cell, Commands, Setup},
         etcd::evidence::Observed,
-        incident::correlation::Correlation,
+        incident::owners::Owners,
         inventory::Cluster,
         journal::{
             cluster::ClusterState,
             record::{DecodeError, Record},
         },
+        rules::action::Call,
+        run::apply::Illegal,
     },
-    store::{AlertRow, Store, StoreError, StreamName},
+    store::{Entry, Fence, Store, StoreError, StreamName},
     targets::Target,
 };
 
@@ -42,19 +50,118 @@ pub enum StartError {
         #[source]
         source: DecodeError,
     },
+    /// A record says what cannot have happened.
+    #[error("the journal of {stream} contradicts itself at {n}; `quorate store check` tells more")]
+    Illegal {
+        /// The stream.
+        stream: StreamName,
+        /// The position.
+        n: u64,
+        /// What is wrong.
+        #[source]
+        source: Illegal,
+    },
 }
 
-/// Everything as the store has it, and the fence of this process.
-pub(super) async fn state(
-    settings: Settings,
+/// What a target says of commands, for a cell.
+#[derive(Debug)]
+struct Described(Arc<dyn Target>);
+
+impl Commands for Described {
+    fn commands(&self, call: &Call) -> Vec<String> {
+        self.0.commands(call)
+    }
+}
+
+/// One cell as its journal has it.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    cell: Cell,
+    target: Arc<dyn Target>,
+    next_n: u64,
+    last_at: Time,
+    fence: Fence,
+    positions: Positions,
+}
+
+impl Recovered {
+    fn new(
+        setup: Setup,
+        target: Arc<dyn Target>,
+        folded: Folded,
+        observed: Option<Observed>,
+        clock: &Clock,
+    ) -> Self {
+        let Folded { state, next_n, last_at, positions } = folded;
+        let now = clock.now().max(last_at);
+        let cell = Cell::new(Arc::new(setup), state, observed, rand_seed(), now);
+        Self { cell, target, next_n, last_at, fence: Fence::default(), positions }
+    }
+
+    /// The cell in the shell, with what ends its effects.
+    pub(super) fn into_slot(self, leash: Leash) -> Slot {
+        Slot {
+            cell: Arc::new(self.cell),
+            target: self.target,
+            next_n: self.next_n,
+            fence: self.fence,
+            last_at: self.last_at,
+            positions: self.positions,
+            inbox: VecDeque::new(),
+            committing: None,
+            not_before: None,
+            timer: None,
+            stopped: None,
+            leash,
+        }
+    }
+
+    /// The cell.
+    pub(super) fn cell(&self) -> &Cell {
+        &self.cell
+    }
+}
+
+/// Everything as the store has it.
+#[derive(Debug)]
+pub(super) struct Everything {
+    pub(super) cells: Vec<Recovered>,
+    pub(super) last_at: Time,
+}
+
+/// Reads the store: the clusters of the inventory, and those that it no longer names but that left
+/// something open.
+pub(super) async fn everything(
+    settings: &Settings,
     clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
     store: &Arc<dyn Store>,
-    clock: Clock,
-) -> Result<(State, u64), StartError> {
-    let now = clock.now();
-    let heads = store.streams().await?;
-    let fence = heads.iter().map(|head| head.fence).max().unwrap_or(0) + 1;
-    let mut observed: BTreeMap<ClusterName, Observed> = BTreeMap::new();
+    clock: &Clock,
+) -> Result<Everything, StartError> {
+    let mut folded = fold_all(store).await?;
+    let mut observed = observed(store).await?;
+    let mut cells = Vec::with_capacity(clusters.len());
+    for (cluster, target) in clusters {
+        let row = observed.remove(&cluster.name);
+        let folded = folded.remove(&cluster.name).unwrap_or_default();
+        let setup = setup(settings, cluster, &target);
+        cells.push(Recovered::new(setup, target, folded, row, clock));
+    }
+    for (name, folded) in folded {
+        let recovered = retired(settings, &name, folded, clock);
+        let state = &recovered.cell.state;
+        if state.open_run().is_some() || state.open_incidents().next().is_some() {
+            tracing::warn!(cluster = %name, "the inventory does not name this cluster any more; \
+                what it left open is closed, and its run is shown");
+            cells.push(recovered);
+        }
+    }
+    claim(&mut cells, store).await?;
+    let last_at = cells.iter().map(|cell| cell.last_at).max().unwrap_or_default();
+    Ok(Everything { cells, last_at })
+}
+
+async fn observed(store: &Arc<dyn Store>) -> Result<BTreeMap<ClusterName, Observed>, StartError> {
+    let mut observed = BTreeMap::new();
     for row in store.observed().await? {
         match serde_json::from_str(&row.body) {
             Ok(seen) => drop(observed.insert(row.cluster, seen)),
@@ -62,70 +169,120 @@ pub(super) async fn state(
                 "what was observed cannot be read; the cluster counts as forming until it is seen healthy"),
         }
     }
-    let mut all = BTreeMap::new();
-    for (inventory, patient) in clusters {
-        let stream = StreamName::Cluster(inventory.name.clone());
-        let mut folded = ClusterState::default();
-        let mut positions = Positions::default();
-        for entry in store.read(&stream, 0).await? {
-            let record = Record::decode(&entry.kind, entry.ver, &entry.body);
-            let record = record.map_err(|source| StartError::Journal {
-                stream: stream.clone(),
-                n: entry.n,
-                written_by: store.written_by().unwrap_or_else(|| "of unknown version".into()),
-                source,
-            })?;
-            positions.note(&record, entry.n);
-            folded.apply(&record, entry.at);
-        }
-        let next_n = heads.iter().find(|head| head.stream == stream).map_or(0, |head| head.n);
-        let name = inventory.name.clone();
-        let watched = Watched {
-            observed: observed.remove(&name),
-            state: folded,
-            next_n,
-            positions,
-            inventory,
-            patient,
-            look: None,
-            prometheus_max: None,
-            is_proving: false,
-            waiting: Vec::new(),
-            is_looking: false,
-            look_began: now,
-            look_due: now,
-            full_due: now,
-            reconcile_due: now,
-            well_again: 0,
-            tools: None,
-            foreign: BTreeMap::new(),
-        };
-        all.insert(name, watched);
-    }
-    let state = State {
-        alerts: alerts(store.alerts().await?, now),
-        correlation: Correlation::default(),
-        clusters: all,
-        runners: BTreeMap::new(),
-        last_alert_at: None,
-        started_at: now,
-        settings: Arc::new(settings),
-        clock,
-    };
-    Ok((state, fence))
+    Ok(observed)
 }
 
-/// Alerts from their rows; one that cannot be read is named and left out: its sender repeats it.
-pub(super) fn alerts(rows: Vec<AlertRow>, now: Time) -> Alerts {
-    let read = rows.into_iter().filter_map(|row| {
-        let body = row.body?;
-        match Alert::from_row(row.id, &body, now) {
-            Ok(alert) => Some(alert),
-            Err(error) => {
-                tracing::warn!(row = row.id, error = %error, "an alert's row cannot be read");
-                None
+/// One cluster of the inventory that came with a reload.
+pub(super) async fn one(
+    settings: &Settings,
+    cluster: Arc<Cluster>,
+    target: Arc<dyn Target>,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+) -> Result<Recovered, StartError> {
+    let stream = StreamName::Cluster(cluster.name.clone());
+    let observed = observed(store).await?.remove(&cluster.name);
+    let setup = setup(settings, cluster, &target);
+    let fence = store.claim(&stream).await?;
+    let mut folded = Folded::default();
+    for entry in store.read(&stream, 0).await? {
+        folded.take(&entry, store)?;
+    }
+    let recovered = Recovered::new(setup, target, folded, observed, clock);
+    Ok(Recovered { fence, ..recovered })
+}
+
+/// A cluster that the inventory no longer names.
+fn retired(settings: &Settings, name: &ClusterName, folded: Folded, clock: &Clock) -> Recovered {
+    let cluster = Arc::new(Cluster::retired(name.clone()));
+    let target = crate::targets::cluster::target(cluster.clone());
+    let setup = Setup { is_retired: true, ..setup(settings, cluster, &target) };
+    Recovered::new(setup, target, folded, None, clock)
+}
+
+/// Makes this process the owner of all streams; claims that are made together share one sync.
+async fn claim(cells: &mut [Recovered], store: &Arc<dyn Store>) -> Result<(), StartError> {
+    let streams = cells.iter().map(|cell| StreamName::Cluster(cell.cell.name().clone()));
+    let claims = futures::future::join_all(streams.map(|stream| store.claim(&stream))).await;
+    for (cell, fence) in cells.iter_mut().zip(claims) {
+        cell.fence = fence?;
+    }
+    Ok(())
+}
+
+/// What a cell of this cluster works by.
+pub(super) fn setup(settings: &Settings, cluster: Arc<Cluster>, target: &Arc<dyn Target>) -> Setup {
+    Setup {
+        cluster,
+        rules: settings.rules.clone(),
+        catalogue: settings.catalogue.clone(),
+        commands: Arc::new(Described(target.clone())),
+        look_every: settings.watch_every,
+        store_on_target: settings.store_on_target,
+        is_retired: false,
+    }
+}
+
+/// The alerts' owners: the clusters of the inventory.
+pub(super) fn owners<'a>(cells: impl Iterator<Item = &'a Cell>) -> Arc<Owners> {
+    let named = cells.filter(|cell| !cell.setup.is_retired);
+    Arc::new(Owners::new(named.map(|cell| (cell.name().clone(), cell.inventory().matches.clone()))))
+}
+
+/// One stream as far as it is read.
+#[derive(Debug, Default)]
+struct Folded {
+    state: ClusterState,
+    next_n: u64,
+    last_at: Time,
+    positions: Positions,
+}
+
+impl Folded {
+    fn take(&mut self, entry: &Entry, store: &Arc<dyn Store>) -> Result<(), StartError> {
+        let (stream, n) = (entry.stream.clone(), entry.n);
+        let record = Record::decode(&entry.kind, entry.ver, &entry.body);
+        let record = record.map_err(|source| StartError::Journal {
+            stream: stream.clone(),
+            n,
+            written_by: store.written_by().unwrap_or_else(|| "of unknown version".into()),
+            source,
+        })?;
+        self.positions.note(&record, n);
+        let legal = self.state.apply(&record, entry.at);
+        legal.map_err(|source| StartError::Illegal { stream, n, source })?;
+        self.next_n = n + 1;
+        self.last_at = self.last_at.max(entry.at);
+        Ok(())
+    }
+}
+
+/// All streams in one pass. What a stream's head tells beyond its last entry was dropped.
+async fn fold_all(store: &Arc<dyn Store>) -> Result<BTreeMap<ClusterName, Folded>, StartError> {
+    let mut folded: BTreeMap<ClusterName, Folded> = BTreeMap::new();
+    let mut chunks = store.read_all();
+    while let Some(chunk) = chunks.next().await {
+        for entry in chunk? {
+            let StreamName::Cluster(name) = &entry.stream else { continue };
+            if !folded.contains_key(name) {
+                folded.insert(name.clone(), Folded::default());
+            }
+            if let Some(folded) = folded.get_mut(name) {
+                folded.take(&entry, store)?;
             }
         }
-    });
-    Alerts::load(read)
+    }
+    for head in store.streams().await? {
+        if let StreamName::Cluster(name) = head.stream {
+            folded.entry(name).or_default().next_n = head.n;
+        }
+    }
+    Ok(folded)
+}
+
+/// A seed for the ids of one cell: ids of two processes must not meet.
+fn rand_seed() -> u64 {
+    let id = uuid::Uuid::now_v7().as_u128();
+    let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
+    half(id >> 64) ^ half(id)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::state::State;
 use crate::{
     domain::{
-        base::time::Time, etcd::loss::LossRecord, journal::record::WatchKind, run::event::Outcome,
+        base::time::Time, cell::Cell, etcd::loss::LossRecord, journal::record::WatchKind,
+        run::event::Outcome,
     },
     telemetry::metrics::Scrape,
 };
@@ -14,32 +15,34 @@ impl State {
     /// What there is right now.
     pub fn scrape(&self, store_bytes: u64) -> Scrape {
         let now = self.now();
+        let cells = self.cells();
         let mut scrape = Scrape {
-            alerts_active: self.alerts.iter().filter(|alert| alert.firing).count() as u64,
-            last_alert: self.last_alert_at,
+            alerts_active: self.alerts.counts().firing as u64,
+            last_alert: self.alerts.last_arrival(),
             store_bytes,
-            store_owned_clusters: self.clusters.len() as u64,
+            store_owned_clusters: cells.len() as u64,
             ..Scrape::default()
         };
         let mut incidents = BTreeMap::<_, u64>::new();
         let mut runs = BTreeMap::<_, u64>::new();
-        for (name, watched) in &self.clusters {
-            for incident in watched.state.incidents.values() {
+        for cell in &cells {
+            let (name, state) = (cell.name(), &cell.state);
+            for incident in state.open_incidents() {
                 let response = incident.subject.response.clone();
                 *incidents.entry((response, incident.phase())).or_default() += 1;
             }
-            for run in watched.state.runs.values() {
+            for run in state.runs.values() {
                 *runs.entry(run.state()).or_default() += 1;
             }
-            if let Some(look) = &watched.look {
+            if let Some(look) = cell.look() {
                 scrape.cluster_verdict.push((name.clone(), "etcd", look.judgement.quorum.label()));
             }
-            self.scrape_losses(name, &mut scrape);
+            scrape_losses(cell, &mut scrape);
             for kind in [WatchKind::Proof, WatchKind::Zombies] {
-                let found = watched.state.findings.keys().filter(|(_, of)| *of == kind).count();
+                let found = state.findings.keys().filter(|(_, of)| *of == kind).count();
                 scrape.watch_findings.push((name.clone(), label(kind), found as u64));
             }
-            self.scrape_ledgers(name, now, &mut scrape);
+            scrape_ledgers(cell, now, &mut scrape);
         }
         let incidents = incidents.into_iter();
         scrape.incidents_open =
@@ -47,51 +50,45 @@ impl State {
         scrape.runs_in_state = runs.into_iter().collect();
         scrape
     }
+}
 
-    fn scrape_losses(&self, name: &crate::domain::base::id::ClusterName, scrape: &mut Scrape) {
-        let Some(watched) = self.clusters.get(name) else { return };
-        let losses = &watched.state.losses;
-        if !losses.is_empty() {
-            scrape.data_loss_events.push((name.clone(), losses.len() as u64));
+fn scrape_losses(cell: &Cell, scrape: &mut Scrape) {
+    let (name, losses) = (cell.name(), &cell.state.losses);
+    if !losses.is_empty() {
+        scrape.data_loss_events.push((name.clone(), losses.size() as u64));
+    }
+    let bounds = bounds(losses.values().filter(|loss| loss.is_open()));
+    if let Some((lower, upper)) = bounds {
+        scrape.data_loss_possible.push(name.clone());
+        scrape.data_loss_revisions.push((name.clone(), "lower", Some(lower)));
+        scrape.data_loss_revisions.push((name.clone(), "upper", upper));
+    }
+}
+
+fn scrape_ledgers(cell: &Cell, now: Time, scrape: &mut Scrape) {
+    let name = cell.name();
+    let mut attempts = BTreeMap::<_, u64>::new();
+    for (subject, ledger) in &cell.state.ledgers {
+        for ((playbook, outcome), count) in &ledger.total {
+            *attempts.entry((playbook.clone(), *outcome)).or_default() += count;
         }
-        let bounds = bounds(losses.values().filter(|loss| loss.is_open()));
-        if let Some((lower, upper)) = bounds {
-            scrape.data_loss_possible.push(name.clone());
-            scrape.data_loss_revisions.push((name.clone(), "lower", Some(lower)));
-            scrape.data_loss_revisions.push((name.clone(), "upper", upper));
+        let response = cell.response(subject.response.as_str());
+        let until = response.and_then(|r| ledger.backoff_until(&r.guards.backoff));
+        if let Some(until) = until.filter(|until| *until > now) {
+            scrape.backoff_until.push((name.clone(), subject.response.clone(), until));
         }
     }
-
-    fn scrape_ledgers(
-        &self,
-        name: &crate::domain::base::id::ClusterName,
-        now: Time,
-        scrape: &mut Scrape,
-    ) {
-        let Some(watched) = self.clusters.get(name) else { return };
-        let mut attempts = BTreeMap::<_, u64>::new();
-        for (subject, ledger) in &watched.state.ledgers {
-            for ((playbook, outcome), count) in &ledger.total {
-                *attempts.entry((playbook.clone(), *outcome)).or_default() += count;
-            }
-            let response = self.response(&subject.response);
-            let until = response.and_then(|r| ledger.backoff_until(&r.guards.backoff));
-            if let Some(until) = until.filter(|until| *until > now) {
-                scrape.backoff_until.push((name.clone(), subject.response.clone(), until));
-            }
-        }
-        let rows = attempts.into_iter();
-        scrape.repair_attempts.extend(rows.map(|((playbook, outcome), count)| {
-            (name.clone(), playbook, Outcome::label(outcome), count)
-        }));
-        for incident in watched.state.open_incidents() {
-            let Some(response) = self.response(&incident.subject.response) else { continue };
-            if incident.confirmed_at.is_none()
-                && let Some(due) = incident.confirming.due(&response.grace)
-            {
-                let left = due.since(now);
-                scrape.grace_remaining.push((name.clone(), response.name.clone(), left));
-            }
+    let rows = attempts.into_iter();
+    scrape.repair_attempts.extend(rows.map(|((playbook, outcome), count)| {
+        (name.clone(), playbook, Outcome::label(outcome), count)
+    }));
+    for incident in cell.state.open_incidents() {
+        let Some(response) = cell.response(incident.subject.response.as_str()) else { continue };
+        if incident.confirmed_at.is_none()
+            && let Some(due) = cell.streaks_of(incident.id).confirming.due(&response.grace)
+        {
+            let left = due.since(now);
+            scrape.grace_remaining.push((name.clone(), response.name.clone(), left));
         }
     }
 }

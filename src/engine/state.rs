@@ -1,190 +1,276 @@
-//! What the engine's loop owns: alerts, and per cluster what is known, last seen and under way.
+//! What readers see: every cell as it was last durable, published one by one.
 //!
-//! Nobody else changes it. Readers (`http`) see it through [`super::Handle::read`].
+//! A reader takes what is there and is never waited for; it neither reaches the loop nor holds it
+//! up. A list over all clusters is no instant of the whole, only of each.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use tokio::sync::Notify;
-
-use super::{Settings, clock::Clock};
-use crate::{
-    domain::{
-        alert::Alerts,
-        base::{
-            id::{ClusterName, EtcdId, IncidentId, PlaybookName, ResponseName, RunId},
-            time::Time,
-        },
-        etcd::{
-            evidence::{Evidence, Held, Observed},
-            loss::Loss,
-            verdict::Judgement,
-        },
-        incident::correlation::Correlation,
-        inventory::Cluster,
-        journal::{cluster::ClusterState, record::Record},
-        rules::{playbook::model::Playbook, response::Response},
-        run::plan::Plan,
-    },
-    targets::{Target, Toolset},
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-/// One look at a cluster and what it says.
-#[derive(Clone, Debug)]
-pub struct Look {
-    /// The readings.
-    pub evidence: Evidence,
-    /// What they say.
-    pub judgement: Judgement,
-    /// The best survivor among members whose revision is known, where quorum is lost.
-    pub survivor: Option<String>,
-    /// What a rebuild from it would lose.
-    pub loss: Option<Loss>,
-}
+use super::{Settings, alerts::table::AlertTable, clock::Clock, journal::Journal};
+use crate::domain::{
+    base::{
+        id::{ClusterName, IncidentId, LossId, RunId},
+        time::Time,
+    },
+    cell::Cell,
+    etcd::loss::LossRecord,
+    incident::Incident,
+    journal::record::Record,
+    rules::response::Response,
+    run::state::Run,
+};
 
-/// One cluster under watch.
-#[derive(Debug)]
-pub struct Watched {
-    /// Its inventory entry.
-    pub inventory: Arc<Cluster>,
-    /// Its systems.
-    pub patient: Arc<dyn Target>,
-    /// The fold of its journal.
-    pub state: ClusterState,
-    /// The next position in its stream.
-    pub next_n: u64,
-    /// What was seen while it had a leader.
-    pub observed: Option<Observed>,
-    /// Where in the stream the entries of what can be dropped stand.
-    pub positions: Positions,
-    /// The last look.
-    pub look: Option<Arc<Look>>,
-    /// The highest revision that Prometheus holds from before the outage.
-    pub prometheus_max: Option<i64>,
-    /// Whether a repeated proof is under way.
-    pub is_proving: bool,
-    /// Who waits for the next full look.
-    pub waiting: Vec<tokio::sync::oneshot::Sender<()>>,
-    /// Whether a look is under way: a poll still running is not started twice.
-    pub is_looking: bool,
-    /// When the last look began.
-    pub look_began: Time,
-    /// When the next look is due.
-    pub look_due: Time,
-    /// When the next look must be a full one, healthy or not.
-    pub full_due: Time,
-    /// When the next reconciliation with its Alertmanager is due.
-    pub reconcile_due: Time,
-    /// Looks in a row that found quorum back while a run has not passed the point of no return.
-    pub well_again: u32,
-    /// Its tools or why they cannot be used, as last asked; `None` until asked.
-    pub tools: Option<Result<Toolset, String>>,
-    /// Members that answer under a cluster id that is not the cluster's.
-    pub foreign: BTreeMap<String, String>,
-}
-
-/// What the loop owns.
+/// What readers see.
 #[derive(Debug)]
 pub struct State {
-    /// What it was started with.
-    pub settings: Arc<Settings>,
-    /// Its clock.
-    pub clock: Clock,
     /// Every alert that is known.
-    pub alerts: Alerts,
-    /// Which alerts belong to which subject.
-    pub correlation: Correlation,
-    /// The clusters of the inventory.
-    pub clusters: BTreeMap<ClusterName, Watched>,
-    /// Wakes the runner of a run when somebody else changed it.
-    pub runners: BTreeMap<RunId, Arc<Notify>>,
-    /// When the last webhook with an alert arrived.
-    pub last_alert_at: Option<Time>,
-    /// When the loop came up.
+    pub alerts: AlertTable,
+    /// The clock of the engine.
+    pub clock: Clock,
+    /// When the engine came up.
     pub started_at: Time,
+    journal: Journal,
+    settings: RwLock<Arc<Settings>>,
+    cells: RwLock<BTreeMap<ClusterName, Arc<Cell>>>,
+    index: RwLock<Index>,
+    stopped: RwLock<BTreeMap<ClusterName, String>>,
+}
+
+/// Which cluster an id belongs to.
+#[derive(Debug, Default)]
+struct Index {
+    incidents: BTreeMap<IncidentId, ClusterName>,
+    runs: BTreeMap<RunId, ClusterName>,
+    losses: BTreeMap<LossId, ClusterName>,
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        alerts: AlertTable,
+        journal: Journal,
+        clock: Clock,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            alerts,
+            started_at: clock.now(),
+            clock,
+            journal,
+            settings: RwLock::new(settings),
+            cells: RwLock::default(),
+            index: RwLock::default(),
+            stopped: RwLock::default(),
+        })
+    }
+
+    /// Shows a cell that is new to readers, with all that it holds.
+    pub(super) fn show(&self, cell: &Arc<Cell>) {
+        let name = cell.name();
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let state = &cell.state;
+        index.incidents.extend(state.incidents.keys().map(|id| (*id, name.clone())));
+        index.runs.extend(state.runs.keys().map(|id| (*id, name.clone())));
+        index.losses.extend(state.losses.keys().map(|id| (*id, name.clone())));
+        drop(index);
+        self.publish(cell);
+    }
+
+    /// Shows a cell as it is from now on.
+    pub(super) fn publish(&self, cell: &Arc<Cell>) {
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
+        match cells.get_mut(cell.name()) {
+            Some(shown) => *shown = cell.clone(),
+            None => drop(cells.insert(cell.name().clone(), cell.clone())),
+        }
+    }
+
+    /// Shows what records brought about.
+    pub(super) fn note(&self, cluster: &ClusterName, records: &[Record]) {
+        let is_new = |record: &&Record| {
+            matches!(record, Record::Incident(_) | Record::Run(_) | Record::LossRecorded(_))
+        };
+        let mut records = records.iter().filter(is_new).peekable();
+        if records.peek().is_none() {
+            return;
+        }
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            match record {
+                Record::Incident(record) => {
+                    index.incidents.entry(record.incident).or_insert_with(|| cluster.clone());
+                }
+                Record::Run(record) => {
+                    index.runs.entry(record.run).or_insert_with(|| cluster.clone());
+                }
+                Record::LossRecorded(loss) => drop(index.losses.insert(loss.id, cluster.clone())),
+                _ => {}
+            }
+        }
+    }
+
+    /// Forgets what was dropped.
+    pub(super) fn forget(&self, (incidents, runs): &(Vec<IncidentId>, Vec<RunId>)) {
+        if incidents.is_empty() && runs.is_empty() {
+            return;
+        }
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        for id in incidents {
+            index.incidents.remove(id);
+        }
+        for id in runs {
+            index.runs.remove(id);
+        }
+    }
+
+    /// A cell that is not worked on any more, and why.
+    pub(super) fn stopped(&self, cluster: &ClusterName, why: &str) {
+        let mut stopped = self.stopped.write().unwrap_or_else(PoisonError::into_inner);
+        stopped.insert(cluster.clone(), why.to_owned());
+    }
+
+    pub(super) fn set_settings(&self, settings: Arc<Settings>) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
     /// Now.
     pub fn now(&self) -> Time {
         self.clock.now()
     }
 
+    /// Whether the journal takes records.
+    pub fn is_journal_healthy(&self) -> bool {
+        self.journal.is_healthy()
+    }
+
+    /// What the engine works by now.
+    pub fn settings(&self) -> Arc<Settings> {
+        read(&self.settings).clone()
+    }
+
+    /// All cells, by name.
+    pub fn cells(&self) -> Vec<Arc<Cell>> {
+        read(&self.cells).values().cloned().collect()
+    }
+
+    /// The cells behind a name, at most so many.
+    pub fn cells_after(&self, after: Option<&ClusterName>, limit: usize) -> Vec<Arc<Cell>> {
+        let cells = read(&self.cells);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = cells.range::<ClusterName, _>((from, Bound::Unbounded));
+        found.take(limit).map(|(_, cell)| cell.clone()).collect()
+    }
+
+    /// One cell.
+    pub fn cell(&self, name: &str) -> Option<Arc<Cell>> {
+        read(&self.cells).get(name).cloned()
+    }
+
+    /// Why a cluster is not worked on any more.
+    pub fn why_stopped(&self, name: &ClusterName) -> Option<String> {
+        read(&self.stopped).get(name).cloned()
+    }
+
+    /// How many are not worked on any more.
+    pub fn stopped_count(&self) -> usize {
+        read(&self.stopped).len()
+    }
+
     /// A loaded response.
-    pub fn response(&self, name: &ResponseName) -> Option<Arc<Response>> {
-        self.settings.rules.responses.get(name).cloned()
+    pub fn response(&self, name: &str) -> Option<Arc<Response>> {
+        read(&self.settings).rules.responses.get(name).cloned()
     }
 
-    /// A loaded playbook.
-    pub fn playbook(&self, name: &PlaybookName) -> Option<Arc<Playbook>> {
-        self.settings.rules.playbooks.get(name).cloned()
+    /// The cell that an incident belongs to.
+    pub fn cell_of_incident(&self, id: IncidentId) -> Option<Arc<Cell>> {
+        let name = read(&self.index).incidents.get(&id).cloned()?;
+        self.cell(name.as_str())
     }
 
-    /// The cluster a run belongs to.
-    pub fn cluster_of_run(&self, run: RunId) -> Option<&Watched> {
-        self.clusters.values().find(|cluster| cluster.state.runs.contains_key(&run))
+    /// The cell that a run belongs to.
+    pub fn cell_of_run(&self, id: RunId) -> Option<Arc<Cell>> {
+        let name = read(&self.index).runs.get(&id).cloned()?;
+        self.cell(name.as_str())
     }
 
-    /// The cluster an incident belongs to.
-    pub fn cluster_of_incident(&self, incident: IncidentId) -> Option<&Watched> {
-        self.clusters.values().find(|cluster| cluster.state.incidents.contains_key(&incident))
+    /// The cell that a loss belongs to.
+    pub fn cell_of_loss(&self, id: LossId) -> Option<Arc<Cell>> {
+        let name = read(&self.index).losses.get(&id).cloned()?;
+        self.cell(name.as_str())
     }
 
-    /// The playbook of a run.
-    pub fn playbook_of(&self, run: RunId) -> Option<Arc<Playbook>> {
-        stored_playbook(&self.settings, &self.cluster_of_run(run)?.state.runs.get(&run)?.plan)
-    }
-}
-
-/// The playbook of a plan: read again from the stored text, unless the loaded one has the same.
-pub(super) fn stored_playbook(settings: &Settings, plan: &Plan) -> Option<Arc<Playbook>> {
-    let loaded = settings.rules.playbooks.get(&plan.playbook);
-    let same = loaded.filter(|loaded| loaded.digest == plan.digest).cloned();
-    same.or_else(|| plan.playbook(&settings.catalogue).ok().map(Arc::new))
-}
-
-impl Watched {
-    /// What a rebuild from a survivor at this revision is expected to lose; `None` where nothing
-    /// was ever seen.
-    pub fn expect_loss(&self, revision: i64, now: Time) -> Option<Loss> {
-        let row = self.observed.as_ref()?;
-        Some(Loss::expected(Some(row), self.prometheus_max, row.epoch, revision, now))
+    /// Incidents older than `before`, newest first, as long as they are asked for.
+    pub fn incidents<T>(
+        &self,
+        before: Option<IncidentId>,
+        mut take: impl FnMut(&Cell, &Incident) -> Option<T>,
+        limit: usize,
+    ) -> Vec<T> {
+        let ids = |index: &Index, before: Option<IncidentId>| chunk(&index.incidents, before);
+        self.walk(before, ids, limit, |cell, id| take(cell, cell.state.incidents.get(&id)?))
     }
 
-    /// The cluster that the open run built anew.
-    pub fn built(&self) -> Option<EtcdId> {
-        self.state.open_run().and_then(|run| run.built)
+    /// Runs older than `before`, newest first.
+    pub fn runs<T>(
+        &self,
+        before: Option<RunId>,
+        mut take: impl FnMut(&Cell, &Run) -> Option<T>,
+        limit: usize,
+    ) -> Vec<T> {
+        let ids = |index: &Index, before: Option<RunId>| chunk(&index.runs, before);
+        self.walk(before, ids, limit, |cell, id| take(cell, cell.state.runs.get(&id)?))
     }
 
-    /// What the open run holds.
-    pub fn held(&self) -> Held {
-        self.state.open_run().map(|run| run.held.clone()).unwrap_or_default()
+    /// Losses older than `before`, newest first.
+    pub fn losses<T>(
+        &self,
+        before: Option<LossId>,
+        mut take: impl FnMut(&Cell, &LossRecord) -> Option<T>,
+        limit: usize,
+    ) -> Vec<T> {
+        let ids = |index: &Index, before: Option<LossId>| chunk(&index.losses, before);
+        self.walk(before, ids, limit, |cell, id| take(cell, cell.state.losses.get(&id)?))
     }
-}
 
-/// Journal positions of incidents and runs: what is dropped once they are over for long enough.
-#[derive(Debug, Default)]
-pub struct Positions {
-    /// Per incident.
-    pub incidents: BTreeMap<IncidentId, Vec<u64>>,
-    /// Per run.
-    pub runs: BTreeMap<RunId, Vec<u64>>,
-}
-
-impl Positions {
-    /// Notes where a record stands.
-    pub fn note(&mut self, record: &Record, n: u64) {
-        match record {
-            Record::Incident(record) => self.incidents.entry(record.incident).or_default().push(n),
-            Record::Run(record) => self.runs.entry(record.run).or_default().push(n),
-            // ledger, losses, attestations, pauses and look-outs are kept for ever
-            Record::AttemptEnded(_)
-            | Record::LossRecorded(_)
-            | Record::LossAcknowledged(_)
-            | Record::Attested(_)
-            | Record::Paused(_)
-            | Record::Unpaused(_)
-            | Record::WatchSet(_)
-            | Record::WatchReported(_) => {}
+    /// Walks an index backwards in chunks, holding it only for as long as a chunk is copied.
+    fn walk<I: Copy, T>(
+        &self,
+        mut before: Option<I>,
+        ids: impl Fn(&Index, Option<I>) -> Vec<(I, ClusterName)>,
+        limit: usize,
+        mut take: impl FnMut(&Cell, I) -> Option<T>,
+    ) -> Vec<T> {
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let chunk = ids(&read(&self.index), before);
+            let Some((last, _)) = chunk.last() else { break };
+            before = Some(*last);
+            for (id, name) in &chunk {
+                let Some(cell) = self.cell(name.as_str()) else { continue };
+                found.extend(take(&cell, *id));
+                if found.len() == limit {
+                    break;
+                }
+            }
         }
+        found
     }
+}
+
+/// Ids copied out of an index in one go.
+const CHUNK: usize = 256;
+
+fn chunk<I: Copy + Ord>(
+    index: &BTreeMap<I, ClusterName>,
+    before: Option<I>,
+) -> Vec<(I, ClusterName)> {
+    let to = before.map_or(Bound::Unbounded, Bound::Excluded);
+    let found = index.range((Bound::Unbounded, to)).rev().take(CHUNK);
+    found.map(|(id, name)| (*id, name.clone())).collect()
 }

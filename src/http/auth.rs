@@ -1,112 +1,20 @@
 //! Who asks, and whether that is enough: bearer tokens from files, and three roles.
 //!
-//! With no token configured and on loopback everybody is an approver named `local`: whoever can
-//! reach the port can also read the store and stop the process. Browsers can reach it too, so in
-//! that mode a request must name a loopback host (a page of another origin cannot, even if its name
-//! resolves to here) and orders must be JSON (which a page of another origin may not send).
+//! With no token configured and on loopback everybody on the machine may read, and who has the
+//! [`LocalToken`] is an approver named `local`. Browsers are on the machine too. What changes
+//! something must be JSON, which a page of another origin may not send without being asked, and must
+//! not name another origin; where only the place a request comes from lets it in, it must name a
+//! loopback host, which a page cannot, even if its own name resolves to here.
 
-use std::{
-    fmt, fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-use super::{ApiState, error::Refusal};
+use super::{ApiState, error::Refusal, local::LocalToken, secret::Secret};
 use crate::domain::rules::response::Role;
-
-/// A secret in a file; the file is read again when it changes.
-pub struct Secret {
-    path: PathBuf,
-    kept: Mutex<Kept>,
-}
-
-/// The digest stands for the secret: two of them compare in constant time whatever the lengths.
-struct Kept {
-    stamp: Option<Stamp>,
-    digest: [u8; 32],
-}
-
-/// What tells one version of a file from the next, also when a link to it is moved.
-type Stamp = (Option<SystemTime>, u64, u64);
-
-/// A secret that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The file cannot be read.
-    #[error("the secret in {path} cannot be read", path = path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is empty: it would let in who sends nothing.
-    #[error("the secret in {path} is empty", path = path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Secret {
-    /// Reads the file; a trailing line break is no part of the secret.
-    pub fn open(path: &Path) -> Result<Self, SecretError> {
-        let (stamp, digest) = (stamp(path), read(path)?);
-        Ok(Self { path: path.into(), kept: Mutex::new(Kept { stamp, digest }) })
-    }
-
-    /// Whether this is the secret. A file that cannot be read any more leaves the last one in force.
-    pub fn is(&self, given: &str) -> bool {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = stamp(&self.path);
-        if stamp != kept.stamp {
-            kept.stamp = stamp;
-            match read(&self.path) {
-                Ok(digest) => kept.digest = digest,
-                Err(error) => {
-                    let error = crate::engine::chain(&error);
-                    tracing::warn!(error, "the secret read before stays in force");
-                }
-            }
-        }
-        digest(given.as_bytes()).ct_eq(&kept.digest).into()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.modified().ok(), meta.len(), meta.ino()))
-}
-
-fn read(path: &Path) -> Result<[u8; 32], SecretError> {
-    let text = fs::read_to_string(path);
-    let text = text.map_err(|source| SecretError::Unreadable { path: path.into(), source })?;
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err(SecretError::Empty { path: path.into() });
-    }
-    Ok(digest(secret.as_bytes()))
-}
-
-fn digest(secret: &[u8]) -> [u8; 32] {
-    Sha256::digest(secret).into()
-}
 
 /// A token of the API.
 #[derive(Debug)]
@@ -122,8 +30,9 @@ pub struct Token {
 /// Who may use the API.
 #[derive(Debug)]
 pub enum Access {
-    /// Everybody, as an approver: only where nobody but this machine can ask.
-    Local,
+    /// Everybody may read, who holds the token may order: only where nobody but this machine can
+    /// ask.
+    Local(LocalToken),
     /// Who holds one of these; with none, nobody.
     Tokens(Vec<Token>),
 }
@@ -149,15 +58,27 @@ impl Caller {
 }
 
 impl Access {
+    /// Who sent these headers, where that is somebody who may give orders.
+    pub fn commander(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        match self {
+            Self::Local(token) if !headers.contains_key(header::AUTHORIZATION) => {
+                Err(token.wanted(headers))
+            }
+            Self::Local(_) | Self::Tokens(_) => self.caller(headers),
+        }
+    }
+
     /// Who sent these headers.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         match self {
-            Self::Local if names_loopback(headers) => {
-                Ok(Caller { name: "local".into(), role: Role::Approver })
+            Self::Local(token) => {
+                let role = match headers.contains_key(header::AUTHORIZATION) {
+                    false => Role::Viewer,
+                    true if token.is(bearer(headers)?) => Role::Approver,
+                    true => return Err(Refusal::Unauthorized("unknown token".into())),
+                };
+                Ok(Caller { name: "local".into(), role })
             }
-            Self::Local => Err(Refusal::Forbidden(
-                "without tokens the API answers only to 127.0.0.1, [::1] or localhost".into(),
-            )),
             Self::Tokens(tokens) => {
                 let given = bearer(headers)?;
                 // all are compared: the time does not tell which one was close
@@ -181,16 +102,50 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     token.ok_or_else(|| Refusal::Unauthorized("a bearer token is needed".into()))
 }
 
-fn names_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
-        return false;
-    };
-    let host = match host.strip_prefix('[') {
+/// Refuses what does not name a loopback host.
+pub(super) fn on_loopback(headers: &HeaderMap) -> Result<(), Refusal> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    is_loopback || host.eq_ignore_ascii_case("localhost")
+    let is_loopback = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if is_loopback || name.eq_ignore_ascii_case("localhost") {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(
+        "without a token only requests to 127.0.0.1, [::1] or localhost are answered; write one of \
+         these in the URL, or configure tokens"
+            .into(),
+    ))
+}
+
+/// Refuses what a page of another origin sends; browsers tell the origin of all that is no plain
+/// reading.
+pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    match (authority, host) {
+        (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),
+        _ => Err(Refusal::Forbidden("pages of another origin may change nothing here".into())),
+    }
+}
+
+/// Refuses what is not JSON by its content type.
+pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let mut parts = kind.unwrap_or_default().split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let utf_8 = |part: &str| {
+        let charset = part.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("charset"));
+        charset.is_some_and(|(_, value)| value.trim_matches('"').eq_ignore_ascii_case("utf-8"))
+    };
+    if is_json && parts.all(utf_8) {
+        return Ok(());
+    }
+    Err(Refusal::Usage("the content type must be application/json".into()))
 }
 
 impl FromRequestParts<Arc<ApiState>> for Caller {
@@ -212,30 +167,54 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_only_requests_to_a_loopback_name_are_local() {
+    fn only_requests_to_a_loopback_name_are_local() {
         for name in ["127.0.0.1:9912", "localhost", "LOCALHOST:1", "[::1]:9912", "127.3.2.1"] {
-            assert!(Access::Local.caller(&host(name)).is_ok(), "{name}");
+            assert!(on_loopback(&host(name)).is_ok(), "{name}");
         }
         for name in ["evil.example:9912", "10.0.0.1", "localhost.evil.example", ""] {
-            assert!(Access::Local.caller(&host(name)).is_err(), "{name}");
+            assert!(on_loopback(&host(name)).is_err(), "{name}");
         }
-        assert!(Access::Local.caller(&HeaderMap::new()).is_err());
+        assert!(on_loopback(&HeaderMap::new()).is_err());
     }
 
     #[test]
-    fn a_secret_follows_its_file_and_an_empty_one_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        assert!(matches!(Secret::open(&path), Err(SecretError::Unreadable { .. })));
-        fs::write(&path, "\n").unwrap();
-        assert!(matches!(Secret::open(&path), Err(SecretError::Empty { .. })));
-        fs::write(&path, "first\n").unwrap();
-        let secret = Secret::open(&path).unwrap();
-        assert!(secret.is("first") && !secret.is("first\n") && !secret.is(""));
-        fs::write(&path, "the second").unwrap();
-        assert!(secret.is("the second") && !secret.is("first"));
-        fs::remove_file(&path).unwrap();
-        assert!(secret.is("the second"), "a file that is gone leaves the last secret in force");
-        assert!(!format!("{secret:?}").contains("second"));
+    fn a_page_changes_only_what_is_of_its_own_origin() {
+        let from = |origin: &str, host: &str| {
+            let mut headers = self::host(host);
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            same_origin(&headers).is_ok()
+        };
+        assert!(same_origin(&host("a:1")).is_ok(), "no browser");
+        assert!(from("http://a:1", "a:1") && from("https://A.example", "a.example"));
+        for origin in ["http://a:2", "http://evil", "null", "", "file://", "http://a:1/x"] {
+            assert!(!from(origin, "a:1"), "{origin}");
+        }
+    }
+
+    #[test]
+    fn json_is_told_by_its_content_type() {
+        let kind = |kind: &str| {
+            is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, kind.parse().unwrap())])).is_ok()
+        };
+        for json in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "APPLICATION/JSON;charset=\"UTF-8\"",
+        ] {
+            assert!(kind(json), "{json}");
+        }
+        for other in [
+            "",
+            "text/plain",
+            "text/json",
+            "application/json, text/plain",
+            "application/json; charset=latin1",
+            "application/jsonp",
+            "application/x-www-form-urlencoded",
+            "text/plain; application/json",
+        ] {
+            assert!(!kind(other), "{other}");
+        }
+        assert!(is_json(&HeaderMap::new()).is_err());
     }
 }

@@ -31,6 +31,13 @@ pub enum Refusal {
     Usage(String),
     /// Nobody knows who asks.
     Unauthorized(String),
+    /// An order without the local token.
+    Locked {
+        /// The token's file.
+        path: String,
+        /// That this server knows the token, where proof was asked for.
+        proof: Option<String>,
+    },
     /// It is known who asks, and that is not enough.
     Forbidden(String),
     /// There is no such thing.
@@ -69,7 +76,9 @@ impl Refusal {
     pub fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Usage(_) => (StatusCode::BAD_REQUEST, "usage"),
-            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Unauthorized(_) | Self::Locked { .. } => {
+                (StatusCode::UNAUTHORIZED, "unauthorized")
+            }
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
@@ -87,6 +96,10 @@ impl Refusal {
 
     fn whole(&self) -> &str {
         match self {
+            Self::Locked { .. } => {
+                "an order needs the bearer token in the file that `token_file` names; the command \
+                 line finds it by itself where it may read it, as the server's user and root may"
+            }
             Self::Usage(message)
             | Self::Unauthorized(message)
             | Self::Forbidden(message)
@@ -119,6 +132,7 @@ impl IntoResponse for Refusal {
         let message = self.message().into_owned();
         let mut error = ErrorView { code: code.into(), message, ..ErrorView::default() };
         match self {
+            Self::Locked { path, proof } => (error.token_file, error.proof) = (Some(path), proof),
             Self::Conflict { run, .. } => error.run = run.map(|run| run.to_string()),
             Self::Unusable { field, position, .. } => {
                 (error.field, error.position) = (field, position);

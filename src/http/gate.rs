@@ -1,4 +1,5 @@
-//! What every request passes before its body is read: who asks, then a place of its class.
+//! What every request passes before its body is read: whence it comes and who asks, then a place of
+//! its class.
 //!
 //! It decides nothing about what is asked for. The one thing to know: the order. Who may not come in
 //! takes no place, and nothing of a body is read before both are settled.
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::HeaderMap,
+    http::{HeaderMap, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -16,7 +17,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{ApiState, auth, auth::Caller, error::Refusal, serve::CONNECTIONS_MAX, webhook};
+use super::{
+    ApiState, Settings,
+    auth::{self, Access, Caller},
+    error::Refusal,
+    serve::CONNECTIONS_MAX,
+    webhook,
+};
 
 /// Kinds of requests that must not be able to keep each other out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +54,8 @@ impl Class {
             Self::Read => 64,
             // two Prometheis, and their scrapes that overlap because one was late
             Self::Scrape => 16,
-            // a kubelet, a load balancer, a watchdog on every host
-            Self::Probe => 32,
+            // a kubelet, a load balancer, a few watchdogs
+            Self::Probe => 24,
         }
     }
 
@@ -101,7 +108,7 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     let began = Instant::now();
-    let place = admit(&door, class, request.headers()).and_then(|caller| {
+    let place = admit(&door, class, request.method(), request.headers()).and_then(|caller| {
         if let Some(caller) = caller {
             request.extensions_mut().insert(caller);
         }
@@ -110,6 +117,8 @@ pub(super) async fn pass(
     match place {
         Ok(_place) => next.run(request).await,
         Err(refusal) if class == Class::Webhook => webhook::refused(&door, refusal, began),
+        // the command line asking where the token is, which it sends next
+        Err(refusal @ Refusal::Locked { proof: Some(_), .. }) => refusal.into_response(),
         Err(refusal) => {
             door.refusals.log("request", &refusal);
             refusal.into_response()
@@ -117,16 +126,35 @@ pub(super) async fn pass(
     }
 }
 
-/// Whether the sender of these headers may come in, and who that is.
-fn admit(door: &ApiState, class: Class, headers: &HeaderMap) -> Result<Option<Caller>, Refusal> {
+/// Whether the sender of this may come in, and who that is.
+fn admit(
+    door: &ApiState,
+    class: Class,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Option<Caller>, Refusal> {
+    let Settings { webhook_bearer, webhook_is_local, access, .. } = &door.settings;
+    let is_open = match class {
+        Class::Webhook => *webhook_is_local && webhook_bearer.is_none(),
+        Class::Order | Class::Read => matches!(access, Access::Local(_)),
+        Class::Scrape | Class::Probe => false,
+    };
+    if is_open {
+        auth::on_loopback(headers)?;
+    }
+    if !method.is_safe() {
+        auth::same_origin(headers)?;
+        auth::is_json(headers)?;
+    }
     match class {
-        Class::Webhook => match &door.settings.webhook_bearer {
+        Class::Webhook => match webhook_bearer {
             Some(secret) if !secret.is(auth::bearer(headers)?) => {
                 Err(Refusal::Unauthorized("unknown token".into()))
             }
             Some(_) | None => Ok(None),
         },
-        Class::Order | Class::Read => door.settings.access.caller(headers).map(Some),
+        Class::Order => access.commander(headers).map(Some),
+        Class::Read => access.caller(headers).map(Some),
         Class::Scrape | Class::Probe => Ok(None),
     }
 }

@@ -1,7 +1,7 @@
 //! What is known now, as lists and one by one.
 //!
-//! Newest first, save for clusters (by name) and alerts (an order that stays). A page is cut from
-//! the state in one look, so that it never shows half of a change.
+//! Newest first, save for clusters (by name) and alerts (an order that stays). A page is made of
+//! what was last published of each cluster, and holds up nobody: neither the loop nor the intake.
 
 use std::sync::Arc;
 
@@ -18,13 +18,23 @@ use super::{
     views::{AlertView, ClusterView, IncidentView, LossView, Page, RunView},
 };
 use crate::{
-    domain::base::id::{ClusterName, IncidentId, LossId, RunId},
-    engine::state::State as Engine,
+    domain::{
+        alert::Key,
+        base::id::{ClusterName, IncidentId, LossId, RunId},
+        cell::Cell,
+        etcd::loss::LossRecord,
+        incident::Incident,
+        run::state::Run,
+    },
+    engine::{
+        alerts::table::{Belongs, Filter},
+        state::State as Engine,
+    },
 };
 
 const LIMIT_DEFAULT: usize = 100;
 
-/// Items of one page: the engine's loop stands still while it is made.
+/// Items of one page.
 const LIMIT_MAX: usize = 1000;
 
 /// `?limit=100&after=…`, and what is to be left out.
@@ -92,22 +102,16 @@ pub(super) async fn clusters(
 ) -> Listed<ClusterView> {
     let paging = Paging::read(asked)?;
     let page = move |state: &Engine| {
-        let after = paging.after.as_deref();
-        let clusters = state.clusters.values();
-        let clusters =
-            clusters.filter(|c| after.is_none_or(|after| c.inventory.name.as_str() > after));
-        let clusters = clusters.filter(|watched| {
-            let verdict = watched.look.as_ref().map_or("unknown", |l| l.judgement.quorum.label());
-            paging.wants(watched.inventory.name.as_str(), verdict)
+        let after = paging.after.as_deref().map(ClusterName::from);
+        let cells = state.cells_after(after.as_ref(), usize::MAX);
+        let cells = cells.iter().filter(|cell| {
+            let verdict = cell.look().map_or("unknown", |look| look.judgement.quorum.label());
+            paging.wants(cell.name().as_str(), verdict)
         });
-        let name = |watched: &&_| name_of(watched);
-        paging.page(clusters, name, |watched| ClusterView::line(state, watched))
+        let name = |cell: &&Arc<Cell>| cell.name().to_string();
+        paging.page(cells, name, |cell| ClusterView::line(state, cell))
     };
     door.look(page).await.map(Json)
-}
-
-fn name_of(watched: &crate::engine::state::Watched) -> String {
-    watched.inventory.name.to_string()
 }
 
 pub(super) async fn cluster(
@@ -116,10 +120,7 @@ pub(super) async fn cluster(
     Path(name): Path<String>,
 ) -> Result<Json<ClusterView>, Refusal> {
     let missing = Refusal::NotFound(format!("there is no cluster {name}"));
-    let name = ClusterName::from(name);
-    let view = move |state: &Engine| {
-        state.clusters.get(&name).map(|watched| ClusterView::whole(state, watched))
-    };
+    let view = move |state: &Engine| state.cell(&name).map(|cell| ClusterView::whole(state, &cell));
     door.look(view).await?.map(Json).ok_or(missing)
 }
 
@@ -131,23 +132,23 @@ pub(super) async fn alerts(
     let paging = Paging::read(asked)?;
     let after = paging.after(|after| {
         let (print, id) = after.split_once('-')?;
-        Some((u64::from_str_radix(print, 16).ok()?, id.parse::<i64>().ok()?))
+        Some(Key { print: u64::from_str_radix(print, 16).ok()?, id: id.parse().ok()? })
     })?;
-    let page = move |state: &Engine| {
-        let alerts = state.alerts.iter().map(|alert| ((alert.fingerprint, alert.id), alert));
-        let alerts = alerts.filter(|(key, _)| after.is_none_or(|after| *key > after));
-        let alerts = alerts.filter(|(_, alert)| {
-            let word = if alert.firing { "firing" } else { "resolved" };
-            paging.wants(paging.cluster.as_deref().unwrap_or_default(), word)
-        });
-        let views = alerts.map(|(key, alert)| (key, AlertView::new(state, alert)));
-        let views = views.filter(|(_, view)| {
-            let cluster = view.cluster.as_ref().map_or("", ClusterName::as_str);
-            paging.wants(cluster, &view.state)
-        });
-        paging.page(views, |((print, id), _)| format!("{print:016x}-{id}"), |(_, view)| view)
+    let firing = match paging.state.as_deref() {
+        None => None,
+        Some("firing") => Some(true),
+        Some("resolved") => Some(false),
+        Some(_) => return Ok(Json(Page { items: Vec::new(), next: None })),
     };
-    door.look(page).await.map(Json)
+    let owner = paging.cluster.as_deref().map(|name| match name {
+        "" | "none" => Belongs::ToNobody,
+        name => Belongs::To(name.into()),
+    });
+    let state = door.handle.state();
+    let found = state.alerts.page(after, paging.limit(), &Filter { owner, firing }).await;
+    let items = found.alerts.iter().map(|(_, alert)| AlertView::new(state, alert)).collect();
+    let next = found.next.map(|Key { print, id }| format!("{print:016x}-{id}"));
+    Ok(Json(Page { items, next }))
 }
 
 pub(super) async fn alert(
@@ -158,8 +159,8 @@ pub(super) async fn alert(
     let missing = Refusal::NotFound(format!("there is no alert {print}"));
     let Some(wanted) = u64::from_str_radix(&print, 16).ok() else { return Err(missing) };
     let view = move |state: &Engine| {
-        let alert = state.alerts.by_fingerprint(wanted).next()?;
-        Some(AlertView::new(state, alert))
+        let alert = state.alerts.by_fingerprint(wanted).into_iter().next()?;
+        Some(AlertView::new(state, &alert))
     };
     door.look(view).await?.map(Json).ok_or(missing)
 }
@@ -172,13 +173,12 @@ pub(super) async fn incidents(
     let paging = Paging::read(asked)?;
     let after = paging.after(IncidentId::parse)?;
     let page = move |state: &Engine| {
-        let all = state.clusters.values().flat_map(|watched| watched.state.incidents.values());
-        let all = all.filter(|one| after.is_none_or(|after| one.id < after));
-        let all = all.filter(|one| paging.wants(one.subject.cluster.as_str(), one.phase()));
-        let mut all: Vec<_> = all.collect();
-        all.sort_unstable_by_key(|one| std::cmp::Reverse(one.id));
-        let view = |one| IncidentView::line(state, one);
-        paging.page(all.into_iter(), |one| one.id.to_string(), view)
+        let take = |cell: &Cell, one: &Incident| {
+            let wanted = paging.wants(one.subject.cluster.as_str(), one.phase());
+            wanted.then(|| (one.id, IncidentView::line(cell, one)))
+        };
+        let found = state.incidents(after, take, paging.limit() + 1);
+        paging.page(found.into_iter(), |(id, _)| id.to_string(), |(_, view)| view)
     };
     door.look(page).await.map(Json)
 }
@@ -191,8 +191,8 @@ pub(super) async fn incident(
     let missing = Refusal::NotFound(format!("there is no incident {id}"));
     let Some(id) = IncidentId::parse(&id) else { return Err(missing) };
     let view = move |state: &Engine| {
-        let watched = state.cluster_of_incident(id)?;
-        Some(IncidentView::whole(state, watched.state.incidents.get(&id)?))
+        let cell = state.cell_of_incident(id)?;
+        Some(IncidentView::whole(state.now(), &cell, cell.state.incidents.get(&id)?))
     };
     door.look(view).await?.map(Json).ok_or(missing)
 }
@@ -205,12 +205,12 @@ pub(super) async fn runs(
     let paging = Paging::read(asked)?;
     let after = paging.after(RunId::parse)?;
     let page = move |state: &Engine| {
-        let all = state.clusters.values().flat_map(|watched| watched.state.runs.values());
-        let all = all.filter(|one| after.is_none_or(|after| one.id < after));
-        let all = all.filter(|one| paging.wants(one.plan.cluster.as_str(), one.state()));
-        let mut all: Vec<_> = all.collect();
-        all.sort_unstable_by_key(|one| std::cmp::Reverse(one.id));
-        paging.page(all.into_iter(), |one| one.id.to_string(), RunView::line)
+        let take = |_: &Cell, one: &Run| {
+            let wanted = paging.wants(one.plan.cluster.as_str(), one.state());
+            wanted.then(|| (one.id, RunView::line(one)))
+        };
+        let found = state.runs(after, take, paging.limit() + 1);
+        paging.page(found.into_iter(), |(id, _)| id.to_string(), |(_, view)| view)
     };
     door.look(page).await.map(Json)
 }
@@ -223,8 +223,8 @@ pub(super) async fn run(
     let missing = Refusal::NotFound(format!("there is no run {id}"));
     let Some(id) = RunId::parse(&id) else { return Err(missing) };
     let view = move |state: &Engine| {
-        let watched = state.cluster_of_run(id)?;
-        Some(RunView::whole(state, watched.state.runs.get(&id)?))
+        let cell = state.cell_of_run(id)?;
+        Some(RunView::whole(cell.state.runs.get(&id)?))
     };
     door.look(view).await?.map(Json).ok_or(missing)
 }
@@ -237,15 +237,13 @@ pub(super) async fn losses(
     let paging = Paging::read(asked)?;
     let after = paging.after(LossId::parse)?;
     let page = move |state: &Engine| {
-        let all = state.clusters.values().flat_map(|watched| watched.state.losses.values());
-        let all = all.filter(|one| after.is_none_or(|after| one.id < after));
-        let all = all.filter(|one| {
+        let take = |_: &Cell, one: &LossRecord| {
             let word = if one.is_open() { "possible" } else { "acknowledged" };
-            paging.wants(one.cluster.as_str(), word)
-        });
-        let mut all: Vec<_> = all.collect();
-        all.sort_unstable_by_key(|one| std::cmp::Reverse(one.id));
-        paging.page(all.into_iter(), |one| one.id.to_string(), LossView::new)
+            let wanted = paging.wants(one.cluster.as_str(), word);
+            wanted.then(|| (one.id, LossView::new(one)))
+        };
+        let found = state.losses(after, take, paging.limit() + 1);
+        paging.page(found.into_iter(), |(id, _)| id.to_string(), |(_, view)| view)
     };
     door.look(page).await.map(Json)
 }
@@ -258,8 +256,8 @@ pub(super) async fn loss(
     let missing = Refusal::NotFound(format!("there is no loss {id}"));
     let Some(id) = LossId::parse(&id) else { return Err(missing) };
     let view = move |state: &Engine| {
-        let mut all = state.clusters.values().filter_map(|watched| watched.state.losses.get(&id));
-        all.next().map(LossView::new)
+        let cell = state.cell_of_loss(id)?;
+        cell.state.losses.get(&id).map(LossView::new)
     };
     door.look(view).await?.map(Json).ok_or(missing)
 }

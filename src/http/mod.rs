@@ -15,12 +15,14 @@ mod bodies;
 pub mod error;
 mod gate;
 mod lists;
+pub mod local;
 mod ops;
 mod orders;
 mod payload;
 mod plans;
 mod refusals;
 mod seats;
+pub mod secret;
 mod serve;
 pub mod views;
 mod webhook;
@@ -41,11 +43,12 @@ use axum::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    auth::{Access, Secret},
+    auth::Access,
     bodies::Bodies,
     error::Refusal,
     gate::{Class, Places},
     refusals::Refusals,
+    secret::Secret,
 };
 pub use self::{plans::LOOK_WITHIN, serve::serve};
 use crate::{
@@ -64,6 +67,8 @@ pub const API_BODY_MAX: usize = 64 << 10;
 pub struct Settings {
     /// The bearer token that webhooks must carry; `None` lets everybody in.
     pub webhook_bearer: Option<Secret>,
+    /// Whether only this machine can reach it.
+    pub webhook_is_local: bool,
     /// The largest webhook body, in bytes.
     pub webhook_body_max: u64,
     /// The largest size of all webhook bodies in flight together, in bytes.

@@ -1,8 +1,7 @@
 //! What people order: approve, deny, resume, abandon, acknowledge, attest, pause.
 //!
 //! Here it is decided who may, and that a reason is given; whether it can be done decides the
-//! engine. A body must be JSON by its content type too: a page of another origin cannot send that
-//! without being asked first, and nobody answers it.
+//! engine.
 //!
 //! | order | least role |
 //! |---|---|
@@ -16,7 +15,6 @@ use axum::{
     Json,
     body::Body,
     extract::{FromRequest, Path, Request, State},
-    http::header,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -48,11 +46,6 @@ impl<T: DeserializeOwned> FromRequest<Arc<ApiState>> for Order<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request<Body>, _: &Arc<ApiState>) -> Result<Self, Refusal> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
-            return Err(Refusal::Usage("the content type must be application/json".into()));
-        }
         let body = axum::body::to_bytes(request.into_body(), API_BODY_MAX).await;
         let body = body.map_err(|_| {
             Refusal::TooLarge(format!("the body broke off or is larger than {API_BODY_MAX} bytes"))
@@ -144,10 +137,10 @@ pub(super) async fn approve(
 /// The weakest role that may approve a run: what its response says, else the strongest.
 fn approver_of(state: &Engine, run: RunId) -> Role {
     let role = || {
-        let watched = state.cluster_of_run(run)?;
-        let incident = watched.state.runs.get(&run)?.incident?;
-        let subject = &watched.state.incidents.get(&incident)?.subject;
-        Some(state.response(&subject.response)?.approval.role)
+        let cell = state.cell_of_run(run)?;
+        let incident = cell.state.runs.get(&run)?.incident?;
+        let subject = &cell.state.incidents.get(&incident)?.subject;
+        Some(cell.response(subject.response.as_str())?.approval.role)
     };
     role().unwrap_or(Role::Approver)
 }

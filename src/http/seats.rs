@@ -225,7 +225,7 @@ mod tests {
         stuck.wrote(false);
         seats.sweep(Instant::now());
         assert!(head.is_gone() && !idle.is_gone() && !stuck.is_gone());
-        pass(TAKE_WITHIN - HEAD_WITHIN).await;
+        pass(TAKE_WITHIN.saturating_sub(HEAD_WITHIN)).await;
         seats.sweep(Instant::now());
         assert!(stuck.is_gone(), "a first byte that is not taken counts, not the last try");
         pass(IDLE_MAX).await;

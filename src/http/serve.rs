@@ -83,16 +83,11 @@ pub async fn serve(
             Some(ended) = tasks.join_next() => note(ended),
             _ = sweep.tick(), if !tasks.is_empty() => seats.sweep(Instant::now()),
             accepted = listener.accept(), if tasks.len() < CONNECTIONS_MAX + CLOSING_MAX => {
-                match accepted {
-                    Ok((stream, _)) => match seats.take(CONNECTIONS_MAX) {
-                        Some(seat) => drop(tasks.spawn(talk(
-                            stream,
-                            Sitting(seat),
-                            router.clone(),
-                            cancel.clone(),
-                        ))),
-                        None => tracing::debug!("a connection was refused: all places work"),
-                    },
+                match accepted.map(|(stream, _)| (stream, seats.take(CONNECTIONS_MAX))) {
+                    Ok((stream, Some(seat))) => {
+                        tasks.spawn(talk(stream, Sitting(seat), router.clone(), cancel.clone()));
+                    }
+                    Ok((_, None)) => tracing::debug!("a connection was refused: all places work"),
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(ACCEPT_RETRY).await;

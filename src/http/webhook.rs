@@ -74,6 +74,10 @@ async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Re
     // a task of its own: if this request is dropped, a failed commit must still be noticed
     let handle = door.handle.clone();
     let durable = door.tasks.spawn(async move { handle.observe(delivery.alerts).await });
-    let unmatched = durable.await.map_err(|_| Refusal::Unavailable("stopped".into()))??;
-    Ok(Receipt { accepted, unmatched, invalid })
+    let kept = durable.await.map_err(|_| Refusal::Unavailable("stopped".into()))??;
+    if kept.refused > 0 {
+        let text = format!("{} of {accepted} alerts were not kept: there is no room", kept.refused);
+        return Err(Refusal::Unavailable(text));
+    }
+    Ok(Receipt { accepted, unmatched: kept.unmatched, invalid })
 }

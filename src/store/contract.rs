@@ -4,11 +4,11 @@
 
 use std::{future::Future, sync::Arc};
 
-use futures::{FutureExt, future::join_all};
+use futures::{FutureExt, TryStreamExt, future::join_all};
 
 use super::{
-    AlertRow, Append, Batch, Entry, NewEntry, ObservedRow, Pending, Store, StoreError, StreamName,
-    memory, open_embedded_bounded,
+    AlertRow, Append, Batch, Entry, Fence, NewEntry, ObservedRow, Pending, Store, StoreError,
+    StreamName, chunks::CHUNK, memory, open_embedded_bounded,
 };
 use crate::domain::base::time::Time;
 
@@ -68,7 +68,12 @@ impl Batch {
     pub(super) fn append(mut self, to: &StreamName, n: u64, fence: u64, bodies: &[&str]) -> Self {
         let entry = |body: &&str| NewEntry::unchecked("alert", 1, Time(1_700_000_000_123), body);
         let entries = bodies.iter().map(entry).collect();
-        self.appends.push(Append { stream: to.clone(), expected_n: n, fence, entries });
+        self.appends.push(Append {
+            stream: to.clone(),
+            expected_n: n,
+            fence: Fence(fence),
+            entries,
+        });
         self
     }
 
@@ -118,6 +123,9 @@ contract! {
     /// Invariant 4: the store refuses a former owner.
     a_former_owner_cannot_append;
     a_refused_batch_fails_alone_among_those_that_share_its_sync;
+    /// Invariant 4: of two that claim a stream only the later one can append.
+    a_claim_shuts_out_everybody_before_it;
+    all_streams_are_read_in_one_pass_and_in_order;
     the_order_of_calls_is_the_order_of_commits;
     an_empty_batch_answers_after_everything_before_it;
     /// Invariant 2: what is not durable is not acknowledged, nor what builds on it.
@@ -145,7 +153,7 @@ async fn what_was_acknowledged_survives_a_restart(house: House) {
         seq: 3,
         stream: process.clone(),
         n: 0,
-        fence: 0,
+        fence: Fence(0),
         kind: "alert".into(),
         ver: 1,
         at: Time(1_700_000_000_123),
@@ -153,7 +161,7 @@ async fn what_was_acknowledged_survives_a_restart(house: House) {
     };
     assert_eq!(house.read(&process).await, [expected]);
     let heads = house.store.streams().await.unwrap();
-    let heads: Vec<_> = heads.iter().map(|head| (&head.stream, head.n, head.fence)).collect();
+    let heads: Vec<_> = heads.iter().map(|head| (&head.stream, head.n, head.fence.0)).collect();
     assert_eq!(heads, [(&process, 1, 0), (&prod, 3, 3)]);
     assert_eq!(house.store.alerts().await.unwrap().len(), 1);
     assert_eq!(house.store.observed().await.unwrap().len(), 1);
@@ -184,7 +192,10 @@ async fn a_former_owner_cannot_append(house: House) {
     // the right position or a wrong one: it hears that it is no owner any more
     for n in [1, 9] {
         let error = house.store.commit(batch().append(&prod, n, 1, &["x"])).await.unwrap_err();
-        assert!(matches!(error, StoreError::Fenced { fence: 1, found: 2, .. }), "{error}");
+        assert!(
+            matches!(error, StoreError::Fenced { fence: Fence(1), found: Fence(2), .. }),
+            "{error}"
+        );
         assert!(!error.retryable());
     }
     house.store.commit(batch().append(&prod, 1, 2, &["b"])).await.unwrap();
@@ -209,6 +220,58 @@ async fn a_refused_batch_fails_alone_among_those_that_share_its_sync(house: Hous
     let house = house.restart();
     assert_eq!(house.store.alerts().await.unwrap().len(), 38);
     assert_eq!(house.store.streams().await.unwrap().len(), 39);
+}
+
+async fn a_claim_shuts_out_everybody_before_it(house: House) {
+    let (prod, store) = (prod(), &house.store);
+    store.commit(batch().append(&prod, 0, 7, &["a"])).await.unwrap();
+    // in line behind a commit of the owner, and before another: that one is too late
+    let before = store.commit(batch().append(&prod, 1, 7, &["b"]));
+    let claims = [&prod, &prod, &StreamName::Process].map(|stream| store.claim(stream));
+    let late = store.commit(batch().append(&prod, 2, 7, &["x"]));
+    before.await.unwrap();
+    let claimed = join_all(claims).await.into_iter().map(Result::unwrap);
+    assert!(claimed.eq([Fence(8), Fence(9), Fence(1)]));
+    assert!(matches!(late.await, Err(StoreError::Fenced { found: Fence(9), .. })));
+    let compact = store.compact(&prod, 1, Fence(8), None).await;
+    assert!(matches!(compact, Err(StoreError::Fenced { .. })), "nor can it compact");
+    let house = house.restart();
+    let earlier = house.store.commit(batch().append(&prod, 2, 8, &["x"])).await;
+    assert!(matches!(earlier, Err(StoreError::Fenced { .. })), "a claim is durable");
+    house.store.commit(batch().append(&prod, 2, 9, &["c"])).await.unwrap();
+    house.store.commit(batch().append(&StreamName::Process, 0, 1, &["p"])).await.unwrap();
+    assert_eq!(bodies(&house.read(&prod).await), ["a", "b", "c"]);
+}
+
+async fn all_streams_are_read_in_one_pass_and_in_order(house: House) {
+    let stream = |n: u64| StreamName::Cluster(format!("c{n}").as_str().into());
+    let store = &house.store;
+    for n in 0..10 {
+        // more than one chunk
+        let pending = (0..50_u64).map(|cluster| {
+            let ids = (0..10).map(|i| (n * 500 + cluster * 10 + i).cast_signed());
+            let body = |id: i64| AlertRow { id, body: Some(b"x".to_vec()) };
+            let mut one = batch().append(&stream(cluster), n * 10, 0, &["x"; 10]);
+            one.alerts.extend(ids.map(body));
+            store.commit(one)
+        });
+        assert!(join_all(pending).await.iter().all(Result::is_ok));
+    }
+    store.compact(&stream(7), 30, Fence(0), Some(b"30".to_vec())).await.unwrap();
+    store.drop_entries(&stream(8), vec![0, 1]).await.unwrap();
+    let house = house.restart();
+    let chunks: Vec<Vec<Entry>> = house.store.read_all().try_collect().await.unwrap();
+    assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() <= CHUNK as usize));
+    let all: Vec<Entry> = chunks.into_iter().flatten().collect();
+    assert_eq!(all.len(), 5_000 - 32);
+    assert!(all.is_sorted_by_key(|entry| entry.seq));
+    for n in [7, 8, 9] {
+        let ours: Vec<Entry> = all.iter().filter(|e| e.stream == stream(n)).cloned().collect();
+        assert_eq!(ours, house.read(&stream(n)).await);
+    }
+    let rows: Vec<Vec<AlertRow>> = house.store.alert_rows().try_collect().await.unwrap();
+    assert!(rows.len() > 2);
+    assert!(rows.into_iter().flatten().map(|row| row.id).eq(0..5_000));
 }
 
 async fn the_order_of_calls_is_the_order_of_commits(house: House) {
@@ -240,7 +303,7 @@ async fn after_a_failure_nothing_is_accepted_until_healed(house: House) {
         assert!(matches!(error, StoreError::Failed { .. }) && error.retryable(), "{error}");
     }
     let late = house.store.commit(batch().append(&prod, 1, 0, &["x"]));
-    let compact = house.store.compact(&prod, 1, None).await;
+    let compact = house.store.compact(&prod, 1, Fence(0), None).await;
     assert!(matches!(compact, Err(StoreError::Failed { .. })));
     assert_eq!(bodies(&house.read(&prod).await), ["a"], "reading goes on");
     house.store.heal();
@@ -255,17 +318,17 @@ async fn after_a_failure_nothing_is_accepted_until_healed(house: House) {
 async fn a_snapshot_stands_for_compacted_entries(house: House) {
     let (prod, store) = (prod(), &house.store);
     store.commit(batch().append(&prod, 0, 5, &["a", "b", "c"])).await.unwrap();
-    store.compact(&prod, 2, Some(b"ab".to_vec())).await.unwrap();
+    store.compact(&prod, 2, Fence(5), Some(b"ab".to_vec())).await.unwrap();
     assert_eq!(bodies(&house.read(&prod).await), ["c"]);
     for upto in [4, 1] {
-        let refused = store.compact(&prod, upto, Some(b"wrong".to_vec())).await;
+        let refused = store.compact(&prod, upto, Fence(5), Some(b"wrong".to_vec())).await;
         assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{upto}");
     }
-    store.compact(&prod, 3, None).await.unwrap();
+    store.compact(&prod, 3, Fence(6), None).await.unwrap();
     let house = house.restart();
     let heads = house.store.streams().await.unwrap();
     let head = &heads[0];
-    assert_eq!((head.n, head.fence, head.compacted), (3, 5, 3));
+    assert_eq!((head.n, head.fence, head.compacted), (3, Fence(5), 3));
     assert_eq!(head.snapshot.as_deref(), Some(&b"ab"[..]));
     assert_eq!(house.read(&prod).await, []);
     // the numbers of what is gone are not given again

@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::PathBuf, sync::Arc};
 
-use super::StreamName;
+use super::{Fence, StreamName};
 use crate::domain::journal::record::EncodeError;
 
 /// What lies under a failure: an I/O or `SQLite` error, shared by all batches that it took down.
@@ -30,9 +30,9 @@ pub enum StoreError {
         /// The stream that was to grow.
         stream: StreamName,
         /// The caller's fence.
-        fence: u64,
+        fence: Fence,
         /// The fence that the stream is at.
-        found: u64,
+        found: Fence,
     },
     /// The batch is not durable: nothing of it is there. All later ones fail too until
     /// [`Store::heal`].
@@ -94,6 +94,29 @@ pub enum StoreError {
         /// The version that wrote it.
         written_by: String,
     },
+    /// Commits that were durable are not there any more: the log was deleted or damaged, or an older
+    /// database was put in its place.
+    #[error(
+        "the journal in {dir} has lost commits that were durable: it ends at state {found} (entry \
+         {found_seq}), and was known at state {known} (entry {known_seq}). Look at it with \
+         `quorate store check {dir}` and restore a backup; to go on without what is lost, delete \
+         {dir}/{mark}",
+        dir = dir.display()
+    )]
+    Shorter {
+        /// The store's folder.
+        dir: PathBuf,
+        /// The state that the journal has.
+        found: u64,
+        /// The last entry that it has.
+        found_seq: u64,
+        /// The state that is known from outside of it.
+        known: u64,
+        /// The last entry then.
+        known_seq: u64,
+        /// The file that knows.
+        mark: &'static str,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -120,6 +143,7 @@ impl StoreError {
             | Self::Open { .. }
             | Self::Held { .. }
             | Self::NewerSchema { .. }
+            | Self::Shorter { .. }
             | Self::Closed
             | Self::Corrupt { .. } => false,
         }
@@ -139,6 +163,7 @@ impl StoreError {
             | Self::Open { .. }
             | Self::Held { .. }
             | Self::NewerSchema { .. }
+            | Self::Shorter { .. }
             | Self::Closed
             | Self::Corrupt { .. } => false,
         }

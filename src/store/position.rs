@@ -1,19 +1,25 @@
 //! What every backend judges alike: whether an append, or a compaction, fits what is stored.
 
-use super::{StoreError, StreamName};
+use super::{Fence, StoreError, StreamName};
 
 /// Whether an append at `(position, fence)` may follow what is stored. A former owner hears that it
 /// is one, whatever its position: that is the reason for its wrong position.
 pub(super) fn judge(
     stream: &StreamName,
-    (expected, fence): (u64, u64),
-    (next, owner): (u64, u64),
+    (expected, fence): (u64, Fence),
+    (next, owner): (u64, Fence),
 ) -> Result<(), StoreError> {
-    if fence < owner {
-        return Err(StoreError::Fenced { stream: stream.clone(), fence, found: owner });
-    }
+    owns(stream, fence, owner)?;
     if expected != next {
         return Err(StoreError::Conflict { stream: stream.clone(), expected, found: next });
+    }
+    Ok(())
+}
+
+/// Whether nobody with a higher fence has taken the stream over.
+pub(super) fn owns(stream: &StreamName, fence: Fence, owner: Fence) -> Result<(), StoreError> {
+    if fence < owner {
+        return Err(StoreError::Fenced { stream: stream.clone(), fence, found: owner });
     }
     Ok(())
 }

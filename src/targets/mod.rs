@@ -22,10 +22,11 @@ pub use self::{
     host::child::{bind_children_by, verb as child},
 };
 
-use std::{fmt::Debug, path::PathBuf};
+use std::fmt::Debug;
 
 use futures::future::BoxFuture;
 
+pub use crate::domain::etcd::versions::{Tool, Toolset};
 use crate::domain::{
     base::time::Time,
     etcd::evidence::Evidence,
@@ -91,24 +92,6 @@ pub trait Target: Send + Sync + Debug {
 
     /// What fires and what is suppressed (`GET /api/v2/alerts`); `None` where there is no Alertmanager.
     fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>>;
-}
-
-/// The tools that a repair starts on the members' data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Toolset {
-    /// `etcd`, for scratch copies.
-    pub etcd: Tool,
-    /// `etcdutl`, for restores.
-    pub etcdutl: Tool,
-}
-
-/// One tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tool {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its version by its own word, as `3.5.16`.
-    pub version: String,
 }
 
 /// One alert as its Alertmanager has it now.

@@ -137,7 +137,8 @@ impl<W: Write> Write for Ascii<W> {
                 let mut safe = String::with_capacity(line.len() + 8);
                 for c in text.chars() {
                     if !c.is_ascii() && is_harmful(c) {
-                        safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+                        let escape = format!("\\u{:04x}", u32::from(c));
+                        safe.push_str(&escape);
                     } else {
                         safe.push(c);
                     }

@@ -12,12 +12,14 @@ use quorate::{
     config::Config,
     domain::{inventory::Mode, rules},
     engine::clock::Clock,
+    http::local,
     sim::FakeTarget,
     store::{MemoryStore, memory},
     targets::catalogue::catalogue,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
 const GENEROUS: Duration = Duration::from_mins(1);
@@ -30,6 +32,9 @@ pub(crate) struct TestApp {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) url: String,
     client: Client,
+    /// What orders need, where no tokens are configured.
+    pub(crate) token: Option<String>,
+    _folder: TempDir,
 }
 
 /// Status and JSON body (null where it is none).
@@ -77,7 +82,7 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 }
 
 impl TestApp {
-    /// Without tokens: everybody on this machine is an approver.
+    /// Without tokens: everybody on this machine reads, and who has the server's own token orders.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
@@ -88,10 +93,12 @@ impl TestApp {
         let patient = FakeTarget::new(["m1", "m2", "m3"]).named("c1").revision(100);
         let mut cluster = patient.inventory();
         cluster.mode = Mode::Propose;
-        let mut config = Config::without_file(Path::new("nowhere"));
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::without_file(folder.path());
         config.listen.set_port(0);
         config.watch.every = Duration::from_millis(200);
         config.shutdown_grace = Duration::from_secs(1);
+        config.store = folder.path().to_owned();
         change(&mut config);
         let catalogue = catalogue();
         let (rules, found) = rules::load(&quick_rules(), &catalogue);
@@ -108,7 +115,9 @@ impl TestApp {
         let app = app.await.unwrap();
         let url = format!("http://{}", app.address());
         let client = Client::builder().no_proxy().tls_certs_only([]).timeout(GENEROUS);
-        Self { app, patient, store, url, client: client.build().unwrap() }
+        let token = local::read(&folder.path().join(local::FILE)).ok();
+        let client = client.build().unwrap();
+        Self { app, patient, store, url, client, token, _folder: folder }
     }
 
     /// Resolves when the server cannot go on.
@@ -126,8 +135,14 @@ impl TestApp {
         send(self.request(Method::GET, path)).await
     }
 
+    /// With the server's own token, where it has one.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        send(self.request(Method::POST, path).json(body)).await
+        let request = self.request(Method::POST, path).json(body);
+        send(match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+        .await
     }
 
     /// A webhook of Alertmanager.

@@ -1,6 +1,6 @@
 //! The command line: exit codes, and what people read.
 
-use std::{fs, process::Stdio};
+use std::{fs, process::Stdio, time::Duration};
 
 use quorate::{config::Token, domain::rules::response::Role};
 use serde_json::json;
@@ -9,6 +9,9 @@ use crate::{
     api::asking,
     app::{TestApp, alert, said},
 };
+
+/// Longer than reading some files takes on a busy machine.
+const A_WHILE: Duration = Duration::from_secs(30);
 
 /// What differs from one run of the tests to the next.
 fn settled(text: &str) -> String {
@@ -175,4 +178,46 @@ async fn check_prints_problems_in_three_forms_and_the_shipped_rules_have_none() 
     assert!(json.as_array().is_some_and(|found| !found.is_empty()));
     let full = said(&["check", path], &[]).await;
     assert!(full.stdout.contains("setps") && !full.stdout.contains('\u{1b}'), "{}", full.stdout);
+}
+
+/// A FIFO is never waited for, wherever it stands.
+#[tokio::test]
+async fn what_is_no_regular_file_is_a_problem_and_no_hang() {
+    let dir = tempfile::tempdir().unwrap();
+    let mkfifo = |name: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let check = async |path: &str| {
+        let args = ["check", path, "--format", "concise"];
+        tokio::time::timeout(A_WHILE, said(&args, &[])).await.expect("it hangs")
+    };
+    for name in ["rules/fifo.yaml", "config/quorate.yaml"] {
+        let path = mkfifo(name);
+        let folder = dir.path().join(name).parent().unwrap().display().to_string();
+        for path in [path, folder] {
+            let checked = check(&path).await;
+            assert_eq!(checked.code, 1, "{}", checked.stderr);
+            assert!(checked.stdout.contains("it is a FIFO, not a regular file"), "{name}");
+        }
+    }
+    mkfifo("whole/clusters.d/a.yaml");
+    mkfifo("whole/rules/b.yaml");
+    mkfifo("whole/token");
+    let file = dir.path().join("whole/quorate.yaml");
+    fs::write(
+        &file,
+        "clusters: [clusters.d]\nrules: [rules]\nwebhook: {auth: {bearer_file: token}}\n",
+    )
+    .unwrap();
+    let checked = check(file.to_str().unwrap()).await;
+    for found in ["a.yaml:1:1: error[Q008]", "quorate.yaml:3:31: error[Q404]"] {
+        assert!(checked.stdout.contains(found), "no {found}:\n{}", checked.stdout);
+    }
+    let args = ["serve", "--config", file.to_str().unwrap()];
+    let served = tokio::time::timeout(A_WHILE, said(&args, &[])).await;
+    assert_eq!(served.expect("it hangs").code, 1);
 }

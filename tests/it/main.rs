@@ -8,4 +8,5 @@ mod cli;
 mod crowd;
 mod roles;
 mod serve;
+mod store;
 mod webhook;

@@ -1,12 +1,24 @@
 //! Who may order what.
 
-use std::fs;
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
-use quorate::{config::Token, domain::rules::response::Role};
+use quorate::{
+    config::Token,
+    domain::rules::response::Role,
+    http::local::{self, LocalToken},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
-use crate::app::{TestApp, send};
+use crate::app::{TestApp, alert, said, send, webhook};
 
 const RUN: &str = "run_018f6b7e-7c1a-7000-8000-000000000001";
 const LOSS: &str = "loss_018f6b7e-7c1a-7000-8000-000000000001";
@@ -70,16 +82,97 @@ async fn every_order_needs_its_role_and_a_reason() {
     app.stop().await;
 }
 
+const PAUSE: &str = "/api/v1/clusters/c1/pause";
+
 #[tokio::test]
-async fn a_page_of_another_origin_can_order_nothing() {
+async fn a_page_of_another_origin_can_change_nothing() {
     let app = TestApp::start().await;
-    let path = "/api/v1/clusters/c1/pause";
-    let form = app.request(Method::POST, path).header("content-type", "text/plain");
-    let answer = send(form.body("{\"reason\": \"x\"}")).await;
-    assert_eq!((answer.code, answer.error()), (400, "usage"));
-    let rebound = app.request(Method::POST, path).header("host", "evil.example:9912");
-    let answer = send(rebound.json(&json!({"reason": "x"}))).await;
-    assert_eq!((answer.code, answer.error()), (403, "forbidden"));
-    assert_eq!(app.post(path, &json!({"reason": "x"})).await.code, 200);
+    let token = app.token.clone().unwrap();
+    let because = json!({"reason": "x"});
+    let alerts = webhook(&json!([alert(&json!({"alertname": "x"}))]));
+    let plan = json!({"playbook": "etcd-rebuild-hosts", "cluster": "c1", "params": {}});
+    for (path, body) in [(PAUSE, because), ("/api/v1/webhook", alerts), ("/api/v1/plans", plan)] {
+        let request = || app.request(Method::POST, path).bearer_auth(&token);
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; a=b"] {
+            let form = request().header("content-type", kind).body(body.to_string());
+            let answer = send(form).await;
+            assert_eq!((answer.code, answer.error()), (400, "usage"), "{path} {kind}");
+        }
+        assert_eq!(send(request().body(body.to_string())).await.code, 400, "{path}");
+        for host in ["evil.example:9912", "10.0.0.1"] {
+            let rebound = send(request().header("host", host).json(&body)).await;
+            assert_eq!((rebound.code, rebound.error()), (403, "forbidden"), "{path} {host}");
+        }
+        for origin in ["http://evil.example", "null", "http://localhost:1"] {
+            let foreign = send(request().header("origin", origin).json(&body)).await;
+            assert_eq!((foreign.code, foreign.error()), (403, "forbidden"), "{path} {origin}");
+        }
+        let own = send(request().header("origin", &app.url).json(&body)).await;
+        assert_eq!(own.code, 200, "{path}: {}", own.text);
+        let kind = request().header("content-type", "application/json; charset=utf-8");
+        assert_eq!(send(kind.body(body.to_string())).await.code, 200, "{path}");
+    }
     app.stop().await;
+}
+
+/// Rows: E25.
+#[tokio::test]
+async fn without_tokens_everybody_reads_and_who_has_the_servers_own_orders() {
+    let app = TestApp::start().await;
+    assert_eq!(app.get("/api/v1/clusters").await.code, 200);
+    let plan = json!({"playbook": "etcd-rebuild-hosts", "cluster": "c1", "params": {}});
+    assert_eq!(send(app.request(Method::POST, "/api/v1/plans").json(&plan)).await.code, 200);
+    for (path, body, ..) in orders().into_iter().filter(|(path, ..)| path != "/api/v1/plans") {
+        let answer = send(app.request(Method::POST, &path).json(&body)).await;
+        assert_eq!((answer.code, answer.error()), (401, "unauthorized"), "{path}");
+        let file = answer.json["error"]["token_file"].as_str().unwrap();
+        assert!(Path::new(file).is_absolute(), "{file}");
+        assert_eq!(local::read(Path::new(file)).ok(), app.token);
+        let wrong = app.request(Method::POST, &path).json(&body).bearer_auth("quorate_0");
+        assert_eq!(send(wrong).await.code, 401, "{path}");
+        assert_eq!(app.post(&path, &body).await.code, 404, "{path}");
+    }
+    app.stop().await;
+}
+
+/// Anybody may listen where a server did; the token is not for them.
+#[tokio::test]
+async fn the_command_line_sends_the_token_to_nobody_who_does_not_know_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = LocalToken::open(dir.path(), 1).unwrap().path().to_owned();
+    let token = local::read(&file).unwrap();
+    for (named, said_on_stderr) in [
+        (file.as_path(), "does not know the token"),
+        (Path::new("/etc/hostname"), "cannot be used"),
+        (dir.path(), "cannot be used"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let error = json!({"error": {"code": "unauthorized", "message": "x",
+            "token_file": named, "proof": "0".repeat(64)}})
+        .to_string();
+        let heard = Arc::new(Mutex::new(String::new()));
+        let impostor = tokio::spawn(answer_all(listener, error, Arc::clone(&heard)));
+        let pause = ["pause", "c1", "--reason", "x", "--server", &url];
+        let answer = said(&pause, &[]).await;
+        impostor.abort();
+        assert_eq!(answer.code, 4, "{}", answer.stderr);
+        assert!(answer.stderr.contains(said_on_stderr), "{}", answer.stderr);
+        let heard = heard.lock().unwrap().clone();
+        assert!(heard.contains("pause") && !heard.contains(&token), "{heard}");
+        assert!(!heard.to_lowercase().contains("authorization"), "{heard}");
+    }
+}
+
+/// Answers 401 to everything, and keeps what it hears.
+async fn answer_all(listener: TcpListener, body: String, heard: Arc<Mutex<String>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut bytes = vec![0; 64 << 10];
+        let read = stream.read(&mut bytes).await.unwrap_or(0);
+        heard.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
+        let first =
+            "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nConnection: close";
+        let answer = format!("{first}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! The built program as a server: start, a second one on its store, stop.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -18,19 +18,27 @@ fn config(dir: &Path) -> String {
 
 /// Starts a server and waits until it says that it is ready.
 async fn start(config: &str) -> (Child, String, Lines<BufReader<ChildStderr>>) {
+    let (child, url, log, _) = start_heard(config).await;
+    (child, url, log)
+}
+
+/// The same, with what was logged before.
+async fn start_heard(config: &str) -> (Child, String, Lines<BufReader<ChildStderr>>, String) {
     // through a shell that lowers the soft limit, as most systems do
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -Sn 500; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_quorate")]);
     command.args(["serve", "--log-format", "json", "--config", config]).kill_on_drop(true);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut heard = String::new();
     loop {
         let line = log.next_line().await.unwrap().expect("it ended before it was ready");
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
         if json["message"] == "ready" {
             let url = format!("http://{}", json["listen"].as_str().unwrap());
-            return (child, url, log);
+            return (child, url, log, heard);
         }
+        heard.push_str(&line);
     }
 }
 
@@ -122,4 +130,46 @@ async fn a_wrong_configuration_is_refused_with_its_place() {
         "{}",
         answer.stderr
     );
+}
+
+/// Same user, no flag: the command line finds what the server made, over restarts too.
+#[tokio::test]
+async fn orders_on_loopback_find_the_token_that_the_server_made_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let file = dir.path().join("data/local.token");
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let (mut child, url, _log, heard) = start_heard(&config).await;
+        assert!(heard.contains(file.to_str().unwrap()), "{heard}");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let token = fs::read_to_string(&file).unwrap();
+        assert!(!heard.contains(token.trim()), "a secret is not logged");
+        tokens.push(token);
+        let pause = ["pause", "nowhere", "--reason", "x", "--server", &url];
+        assert_eq!(said(&pause, &[]).await.code, 1, "let in, and there is no such cluster");
+        let wrong = dir.path().join("wrong");
+        fs::write(&wrong, "x").unwrap();
+        let wrong = said(&pause, &[("QUORATE_TOKEN_FILE", wrong.to_str().unwrap())]).await;
+        assert_eq!(wrong.code, 4, "{}", wrong.stderr);
+        child.kill().await.unwrap();
+    }
+    assert_eq!(tokens[0], tokens[1]);
+}
+
+#[tokio::test]
+async fn a_token_file_that_everybody_can_read_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut text = fs::read_to_string(&config).unwrap();
+    text.push_str("api: {tokens: [{name: a, role: viewer, file: open}, {name: b, role: viewer, file: shut}]}\n");
+    fs::write(&config, text).unwrap();
+    for (name, mode) in [("open", 0o644), ("shut", 0o600)] {
+        fs::write(dir.path().join(name), name).unwrap();
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let (mut child, _, _, heard) = start_heard(&config).await;
+    assert!(heard.contains("can read this secret") && heard.contains("/open\""), "{heard}");
+    assert!(!heard.contains("/shut\""), "{heard}");
+    child.kill().await.unwrap();
 }

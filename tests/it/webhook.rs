@@ -136,8 +136,8 @@ async fn what_is_no_delivery_of_alertmanager_is_refused_with_what_is_missing() {
         assert_eq!((answer.code, answer.error()), (422, "unusable"), "{body}");
         assert!(answer.message().contains(part), "{body}: {}", answer.message());
     }
-    let answer =
-        send(app.request(Method::POST, PATH).body("{\"version\": \"4\",\n \"alerts\": [}")).await;
+    let broken = app.request(Method::POST, PATH).header("content-type", "application/json");
+    let answer = send(broken.body("{\"version\": \"4\",\n \"alerts\": [}")).await;
     assert_eq!(answer.code, 422);
     assert_eq!(answer.json["error"]["position"], "line 2 column 13");
     app.stop().await;
@@ -166,7 +166,8 @@ async fn too_many_alerts_or_labels_or_bytes_are_refused() {
     let chunks: Vec<Result<Vec<u8>, std::io::Error>> =
         text.as_bytes().chunks(64 << 10).map(|chunk| Ok(chunk.to_vec())).collect();
     let streamed = Body::wrap_stream(futures::stream::iter(chunks));
-    let streamed = send(app.request(Method::POST, PATH).body(streamed)).await;
+    let request = app.request(Method::POST, PATH).header("content-type", "application/json");
+    let streamed = send(request.body(streamed)).await;
     assert_eq!((streamed.code, streamed.error()), (413, "too_large"));
     let series = "quorate_webhook_requests_total{source=\"alertmanager\",code=\"413\"}";
     assert!(metric(&app, series).await >= 3.0);
@@ -226,7 +227,8 @@ async fn a_body_that_trickles_in_is_given_up_within_ten_seconds() {
     let app = TestApp::start().await;
     let began = tokio::time::Instant::now();
     let mut stream = TcpStream::connect(app.url.trim_start_matches("http://")).await.unwrap();
-    let head = "POST /api/v1/webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{";
+    let head = "POST /api/v1/webhook HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+                application/json\r\nContent-Length: 900\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
     let read = stream.read(&mut answer).await.unwrap();
@@ -290,6 +292,8 @@ async fn a_server_whose_commits_fail_is_not_ready_until_one_succeeds() {
     app.eventually("/api/v1/clusters/c1", |c| c["verdict"] == "healthy").await;
     assert_eq!(app.get("/-/ready").await.code, 200);
     app.store.fail_next(1_000_000);
+    let lost = app.alerts(&json!([alert(&json!({"alertname": "Lost"}))])).await;
+    assert_eq!(lost.code, 503, "{}", lost.text);
     app.eventually("/-/ready", |answer| answer["error"]["code"] == "unavailable").await;
     assert_eq!(app.get("/-/healthy").await.code, 200);
     app.store.fail_next(0);

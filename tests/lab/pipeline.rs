@@ -255,7 +255,8 @@ fn an_unchanged_repeat_writes_nothing_and_changes_nothing() {
 
     // One that no response listens to: not a byte.
     fire(json!({"alertname": "Watchdog", "cluster": CLUSTER}));
-    eventually(GENEROUS, "both have sent it again", || repeated() >= 3.0);
+    // Some seconds, in which the log of the first write is copied back.
+    eventually(GENEROUS, "both have sent it again", || repeated() >= 9.0);
     let (before, count) = (store::bytes(&data), repeated());
     eventually(GENEROUS, "four repeats more", || repeated() >= count + 4.0);
     assert!(before == store::bytes(&data), "a repeat wrote to the store");

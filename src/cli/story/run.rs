@@ -104,7 +104,9 @@ fn ask(view: &RunView, ask: &AskView, page: &mut Page) {
     page.head("it asks: may it go on, past what cannot be taken back?");
     let survivor = ask.survivor.as_ref().map_or("not known".into(), ToString::to_string);
     page.field("survivor", survivor);
-    page.field("loss", loss(ask.loss_lower, ask.loss_upper));
+    if let Some(lower) = ask.loss_lower {
+        page.field("loss", loss(lower, ask.loss_upper));
+    }
     for line in &ask.evidence {
         page.field("evidence", line);
     }

@@ -4,9 +4,14 @@ use std::{fs, path::Path};
 
 use super::check_paths;
 use crate::{
-    config::open,
+    config::{Loaded, open},
     domain::{
-        rules::{self, diagnostic::Severity, expr::Value, playbook::arguments::check_call},
+        rules::{
+            self,
+            diagnostic::Severity,
+            expr::Value,
+            playbook::{arguments::check_call, traits::ActionTraits},
+        },
         run::plan::Plan,
     },
     targets::catalogue::catalogue,
@@ -45,8 +50,9 @@ fn the_shipped_rules_have_no_problem() {
 }
 
 #[test]
-fn a_plan_reads_its_playbook_again_from_what_was_stored() {
-    let (config, found) = crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
+fn a_stored_plan_is_read_back_as_it_was() {
+    let Loaded { config, found, .. } =
+        crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
     assert_eq!(found, []);
     let cluster = config.unwrap().clusters.remove(0);
     let playbook = shipped().playbooks["etcd-rebuild-hosts"].clone();
@@ -57,8 +63,8 @@ fn a_plan_reads_its_playbook_again_from_what_was_stored() {
     let stored = serde_json::to_string(&plan).unwrap();
     let back: Plan = serde_json::from_str(&stored).unwrap();
     assert_eq!(serde_json::to_string(&back).unwrap(), stored);
-    let again = back.playbook(&catalogue()).unwrap();
-    assert_eq!((again.digest, again.steps.len()), (playbook.digest.clone(), playbook.steps.len()));
+    assert_eq!(back, plan);
+    assert_eq!((&back.steps, &back.digest), (&playbook.steps, &playbook.digest));
 
     let wrong = |name: &str, value| Plan::new(&playbook, given(name, value), &cluster).unwrap_err();
     assert_eq!(wrong("bump", Value::Int(5)), ["`bump` is 5, the smallest allowed is 1000000"]);
@@ -68,14 +74,15 @@ fn a_plan_reads_its_playbook_again_from_what_was_stored() {
 
 #[test]
 fn a_filled_call_is_held_against_the_plan() {
-    let (config, _) = crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
+    let Loaded { config, .. } =
+        crate::config::load("quorate.yaml", INVENTORY, Path::new("/nowhere"));
     let cluster = config.unwrap().clusters.remove(0);
     let playbook = shipped().playbooks["etcd-rebuild-hosts"].clone();
     let plan = Plan::new(&playbook, [].into(), &cluster).unwrap();
     let catalogue = catalogue();
     let check = |action: &str, args: &[(&str, Value)]| {
         let args = args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        check_call(&catalogue[action], &args, &plan)
+        check_call(action, &ActionTraits::from(&catalogue[action]), &args, &plan)
     };
     let member = |name: &str| ("member", Value::str(name));
     assert_eq!(check("etcd.data_out", &[member("m1"), ("to", Value::str("old"))]), Ok(()));
@@ -119,7 +126,7 @@ fn a_store_behind_a_link_into_the_patient_is_found() {
     fs::create_dir(&data).unwrap();
     std::os::unix::fs::symlink(&data, folder.path().join("data")).unwrap();
     let text = INVENTORY.replace("/opt/demo", data.to_str().unwrap());
-    let (_, found) = crate::config::load("quorate.yaml", &text, folder.path());
+    let Loaded { found, .. } = crate::config::load("quorate.yaml", &text, folder.path());
     assert_eq!(found.iter().map(|found| found.id).collect::<Vec<_>>(), ["Q406"]);
 }
 
@@ -141,7 +148,7 @@ fn broken_texts_give_diagnostics_and_never_a_panic() {
             variants.push(format!("{before}{}{after}", holes[at % holes.len()]));
             for variant in variants {
                 let found = if name == "quorate.yaml" {
-                    crate::config::load(&name, &variant, Path::new("/nowhere")).1
+                    crate::config::load(&name, &variant, Path::new("/nowhere")).found
                 } else {
                     rules::load(&[(name.clone(), variant.clone())], &catalogue).1
                 };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use super::load;
+use super::{Loaded, load};
 use crate::{
     config::Config,
     domain::{inventory::Mode, rules::response::Role},
@@ -39,7 +39,7 @@ clusters:
 fn check(text: &str, expected: &[(&str, usize, usize)]) -> Option<Config> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("token"), "x").unwrap();
-    let (config, found) = load("quorate.yaml", text, folder.path());
+    let Loaded { config, found, .. } = load("quorate.yaml", text, folder.path());
     let places: Vec<_> = found.iter().map(|found| (found.id, found.line, found.column)).collect();
     assert_eq!(places, expected, "{text}\n{found:#?}");
     config
@@ -150,7 +150,7 @@ fn what_belongs_together_is_checked_together() {
 fn a_service_that_masks_nothing_is_warned_of() {
     let text = GOOD.replace(", mask: [/opt/mask], unmask: [/opt/unmask]", "");
     assert!(check(&text, &[("Q409", 13, 10)]).is_some());
-    let (_, found) = load("quorate.yaml", &text, "/nowhere".as_ref());
+    let Loaded { found, .. } = load("quorate.yaml", &text, "/nowhere".as_ref());
     let said = format!("{} {:?}", found[0].message, found[0].help);
     assert!(said.contains("`mask`") && said.contains("`unmask`"), "{said}");
     with(

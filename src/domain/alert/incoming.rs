@@ -1,6 +1,4 @@
-//! What senders say: one alert of a delivery or of a listing, and the delivery it came with.
-
-use std::collections::BTreeSet;
+//! What senders say: one alert of a delivery or of a list, and what that turned out to be.
 
 use super::labels::Labels;
 use crate::domain::base::time::Time;
@@ -37,25 +35,6 @@ impl Incoming {
         let firing = status.unwrap_or_else(|| ends_at.is_none_or(|end| end > now));
         let ends_at = if firing { None } else { Some(ends_at.unwrap_or(now)) };
         Self { labels, firing, starts_at, ends_at, silenced: None }
-    }
-}
-
-/// One delivery by webhook: what came together, and when.
-///
-/// What is held back as old news is held back for one delivery only, so an alert that stands twice
-/// in the same one must be known as such.
-#[derive(Debug)]
-pub struct Delivery {
-    /// When it came, by our clock.
-    pub at: Time,
-    /// Rows that it holds back.
-    pub(super) held_back: BTreeSet<i64>,
-}
-
-impl Delivery {
-    /// A delivery that came now.
-    pub fn at(now: Time) -> Self {
-        Self { at: now, held_back: BTreeSet::new() }
     }
 }
 

@@ -19,11 +19,12 @@
 //! context, as a suppressed alert is. Nothing is missed by this: Alertmanager tries a delivery that
 //! failed again with each `group_interval`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    incoming::{Delivery, Incoming, Seen},
+    incoming::{Incoming, Seen},
     labels::{Labels, fingerprint},
+    places::{Key, OwnerId},
 };
 use crate::domain::base::time::Time;
 
@@ -53,8 +54,8 @@ pub struct Alert {
     /// Whether a webhook has delivered it as firing since its last resolve. One that was only listed
     /// is context: it may be routed to somebody else, or muted.
     pub delivered: bool,
-    /// The fingerprint that Prometheus and Alertmanager give it.
-    pub fingerprint: u64,
+    /// The cluster it is filed under.
+    pub(super) owner: OwnerId,
     /// Whether a delivery of it was held back as old news since its last resolve. In memory only: if
     /// a restart forgets it, one more delivery is held back, and none after `GROUP_INTERVAL`.
     pub(super) doubted: bool,
@@ -62,11 +63,10 @@ pub struct Alert {
 
 impl Alert {
     /// What is known of an alert that was never seen before.
-    pub(super) fn begin(id: i64, incoming: Incoming, now: Time) -> Self {
+    pub(super) fn begin(id: i64, incoming: Incoming, owner: OwnerId, now: Time) -> Self {
         let delivered = incoming.firing && incoming.silenced.is_none();
         Self {
             id,
-            fingerprint: fingerprint(&incoming.labels),
             labels: incoming.labels,
             firing: incoming.firing,
             starts_at: incoming.starts_at,
@@ -75,8 +75,25 @@ impl Alert {
             changed_at: now,
             silenced: incoming.silenced == Some(true),
             delivered,
+            owner,
             doubted: false,
         }
+    }
+
+    /// The fingerprint that Prometheus and Alertmanager give it.
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(&self.labels)
+    }
+
+    /// The cluster it is filed under, as the table's keeper numbers them.
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    /// Files it under the cluster that owns it, with its place among all.
+    pub fn filed(self, owner: OwnerId) -> (Key, Arc<Self>) {
+        let key = Key { print: self.fingerprint(), id: self.id };
+        (key, Arc::new(Self { owner, ..self }))
     }
 
     /// Whether it must not open an incident, however much it fires.
@@ -84,18 +101,24 @@ impl Alert {
         self.silenced || !self.delivered
     }
 
-    /// Folds what a webhook says; whether that is to be written.
-    pub(super) fn deliver(&mut self, incoming: &Incoming, delivery: &mut Delivery) -> Seen {
-        if self.is_old_news(incoming, delivery) {
+    /// Folds what a webhook says; whether that is to be written. `held_back` are the rows that the
+    /// same delivery has held back already.
+    pub(super) fn deliver(
+        &mut self,
+        incoming: &Incoming,
+        held_back: &mut BTreeSet<i64>,
+        now: Time,
+    ) -> Seen {
+        if self.is_old_news(incoming, held_back, now) {
             if incoming.firing {
                 self.doubted = true;
-                delivery.held_back.insert(self.id);
+                held_back.insert(self.id);
             }
             return Seen::OldNews(self.id);
         }
         let first = incoming.firing && !self.delivered;
         self.delivered |= incoming.firing;
-        self.fold(incoming, first, delivery.at)
+        self.fold(incoming, first, now)
     }
 
     /// Folds what an Alertmanager lists as firing, asked for at `asked`. A resolve that came since is
@@ -158,11 +181,11 @@ impl Alert {
     }
 
     /// Whether a delivery speaks of what is over: it was late, or its sender lags behind.
-    fn is_old_news(&self, incoming: &Incoming, delivery: &Delivery) -> bool {
+    fn is_old_news(&self, incoming: &Incoming, held_back: &BTreeSet<i64>, now: Time) -> bool {
         if incoming.firing {
             let began_before = self.ends_at.is_some_and(|end| incoming.starts_at <= end);
-            let is_first = !self.doubted || delivery.held_back.contains(&self.id);
-            let is_soon = delivery.at.since(self.changed_at) <= GROUP_INTERVAL;
+            let is_first = !self.doubted || held_back.contains(&self.id);
+            let is_soon = now.since(self.changed_at) <= GROUP_INTERVAL;
             return !self.firing && began_before && is_first && is_soon;
         }
         // A resolve of the episode before: it says no more than the last one did, or both its start

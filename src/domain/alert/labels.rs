@@ -1,19 +1,34 @@
 //! Label sets and Alertmanager matchers.
 //!
-//! A label set is one allocation, sorted by name, so that 100,000 active alerts stay small. Nothing
-//! of it is ever a command, a path or a pattern: labels are compared, never run.
+//! A label set is one allocation, sorted by name, so that a million alerts stay small. Nothing of it
+//! is ever a command, a path or a pattern: labels are compared, never run.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+};
+
+use super::packed;
+
+/// Bytes that a packed label set usually has at most; a longer one grows.
+const PACKED_USUAL: usize = 256;
+
+/// What a shared block takes beside its contents: two counters, and the allocator's own.
+const BLOCK_BYTES: usize = 24;
 
 /// A sorted set of label names and values without empty values (an empty label is no label).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels {
-    /// All names and values, one after the other: name, value, name, value …
-    text: Arc<str>,
-    /// Where each of them ends in `text`.
-    ends: Arc<[u32]>,
+    /// See [`packed`]. Equal sets are equal texts.
+    packed: Arc<str>,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self { packed: "".into() }
+    }
 }
 
 impl Labels {
@@ -23,23 +38,17 @@ impl Labels {
         pairs.reverse();
         pairs.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
         pairs.dedup_by(|a, b| a.0.as_ref() == b.0.as_ref());
-        let (mut text, mut ends) = (String::new(), Vec::with_capacity(pairs.len() * 2));
-        for (name, value) in pairs.iter().filter(|(_, value)| !value.as_ref().is_empty()) {
-            for part in [name.as_ref(), value.as_ref()] {
-                text.push_str(part);
-                ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
-            }
+        let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+        let mut text = String::with_capacity(PACKED_USUAL);
+        for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
+            packed::push(&mut text, name, value);
         }
-        Self { text: text.into(), ends: ends.into() }
+        Self { packed: text.into() }
     }
 
     /// Name and value pairs, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let part = |index: usize| {
-            let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-            &self.text[start..self.ends[index] as usize]
-        };
-        (0..self.ends.len() / 2).map(move |pair| (part(pair * 2), part(pair * 2 + 1)))
+        packed::Reader::new(&self.packed)
     }
 
     /// The value of a label; a missing one is `""`, as Prometheus has it.
@@ -49,12 +58,17 @@ impl Labels {
 
     /// How many labels there are.
     pub fn len(&self) -> usize {
-        self.ends.len() / 2
+        self.iter().count()
+    }
+
+    /// What they take, with what the allocator adds.
+    pub fn bytes(&self) -> usize {
+        BLOCK_BYTES + self.packed.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.packed.is_empty()
     }
 }
 
@@ -84,7 +98,33 @@ impl Serialize for Labels {
 
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        std::collections::BTreeMap::<String, String>::deserialize(from).map(Self::new)
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("label names and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut pairs: Vec<(Text<'de>, Text<'de>)> = Vec::with_capacity(16);
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Labels::new(pairs))
+            }
+        }
+        from.deserialize_map(Pairs)
+    }
+}
+
+/// A text that is copied only where it has to be.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -146,6 +186,23 @@ impl Matchers {
             return Err(at.wrong("the end was expected here"));
         }
         Ok(Self { all, text: text.to_owned() })
+    }
+
+    /// What labels must be equal to: name and value. An empty value is met by a label that is not
+    /// there, so it is not among them.
+    pub fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.all.iter().filter_map(|matcher| match &matcher.test {
+            Test::Equal(value) if !matcher.negated && !value.is_empty() => {
+                Some((matcher.name.as_str(), value.as_str()))
+            }
+            Test::Equal(_) | Test::Pattern(_) => None,
+        })
+    }
+
+    /// Matchers that no label set satisfies.
+    pub fn none() -> Self {
+        let never = "{__name__=\"\", __name__!=\"\"}";
+        Self::parse(never).expect("it is well formed")
     }
 
     /// Whether every matcher matches.

@@ -5,16 +5,24 @@
 //! an alert altogether; none of that may make a second alert, or keep one that fires from firing.
 
 mod alerts;
+mod delivery;
 mod incoming;
 mod known;
 pub mod labels;
+mod packed;
+mod places;
+mod room;
 mod row;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    alerts::Alerts,
-    incoming::{Delivery, Incoming, Seen},
+    alerts::{Alerts, Fold},
+    delivery::Delivery,
+    incoming::{Incoming, Seen},
     known::Alert,
+    places::{Key, OwnerId},
+    room::{ALERT_BYTES, Bounds, Counts, Full},
     row::RowError,
 };

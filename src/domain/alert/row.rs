@@ -2,21 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    known::Alert,
-    labels::{Labels, fingerprint},
-};
+use super::{known::Alert, labels::Labels, places::OwnerId, stamp::Stamp};
 use crate::domain::base::time::Time;
 
 /// A field that a version did not write yet has its default: what was true of all rows then.
 #[derive(Serialize, Deserialize)]
-struct Row {
-    labels: Labels,
+struct Row<L> {
+    labels: L,
     firing: bool,
-    starts_at: Time,
+    starts_at: Stamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ends_at: Option<Time>,
-    changed_at: Time,
+    ends_at: Option<Stamp>,
+    changed_at: Stamp,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     silenced: bool,
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
@@ -27,37 +24,42 @@ fn yes() -> bool {
     true
 }
 
+/// Bytes that a row usually has at most; a longer one grows.
+const ROW_USUAL: usize = 512;
+
 impl Alert {
     /// The row as JSON. The row's number is its key, and not in it.
     pub fn to_row(&self) -> Vec<u8> {
         let row = Row {
-            labels: self.labels.clone(),
+            labels: &self.labels,
             firing: self.firing,
-            starts_at: self.starts_at,
-            ends_at: self.ends_at,
-            changed_at: self.changed_at,
+            starts_at: Stamp(self.starts_at),
+            ends_at: self.ends_at.map(Stamp),
+            changed_at: Stamp(self.changed_at),
             silenced: self.silenced,
             delivered: self.delivered,
         };
-        serde_json::to_vec(&row).expect("plain values with text keys are JSON")
+        let mut json = Vec::with_capacity(ROW_USUAL);
+        serde_json::to_writer(&mut json, &row).expect("plain values with text keys are JSON");
+        json
     }
 
     /// Reads a row. `seen_at` becomes `now`: repeats are not written, so after a restart nothing
-    /// says that a firing alert has not been repeated.
+    /// says that a firing alert has not been repeated. It is nobody's until it is filed.
     pub fn from_row(id: i64, row: &[u8], now: Time) -> Result<Self, RowError> {
-        let row: Row =
+        let row: Row<Labels> =
             serde_json::from_slice(row).map_err(|source| RowError::Unreadable { id, source })?;
         Ok(Self {
             id,
-            fingerprint: fingerprint(&row.labels),
             labels: row.labels,
             firing: row.firing,
-            starts_at: row.starts_at,
-            ends_at: row.ends_at.map(|end| end.min(now)),
+            starts_at: row.starts_at.0,
+            ends_at: row.ends_at.map(|end| end.0.min(now)),
             seen_at: now,
-            changed_at: row.changed_at,
+            changed_at: row.changed_at.0,
             silenced: row.silenced,
             delivered: row.delivered,
+            owner: OwnerId::NONE,
             doubted: false,
         })
     }

@@ -28,6 +28,12 @@ impl Time {
         Self(later).min(Self::MAX)
     }
 
+    /// This time and `span` earlier, without overflow.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// How long before `self` was `earlier`; zero if it was later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

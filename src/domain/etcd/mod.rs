@@ -4,5 +4,7 @@
 pub mod digest;
 pub mod evidence;
 pub mod loss;
+pub mod observation;
 pub mod reading;
 pub mod verdict;
+pub mod versions;

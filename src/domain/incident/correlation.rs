@@ -1,7 +1,7 @@
 //! Which alerts belong to which subject, per signal of each response.
 //!
-//! An index, kept by alert id: the cost of one alert does not depend on how many others there are.
-//! It holds ids only; whether one still fires is read from the alert itself, so it cannot drift.
+//! An index of one cluster, kept by alert id: the cost of one alert does not depend on how many
+//! others there are. Whether one still fires is read from the alert itself, so it cannot drift.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,51 +10,31 @@ use std::{
 };
 
 use super::{
-    bounds::{Pair, SUBJECTS_MAX, is_bounded, pair},
+    bounds::{SUBJECTS_MAX, is_bounded},
     ledger::Subject,
 };
 use crate::domain::{
-    alert::{Alert, Alerts},
+    alert::Alert,
     base::{
         id::{ClusterName, ResponseName},
+        shared::{SharedMap, SharedSet},
         time::Time,
     },
-    inventory::Cluster,
     rules::{expr::Value, response::Response},
 };
 
-/// Which cluster an alert is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// This one.
-    Cluster(ClusterName),
-    /// None matches.
-    Unmatched,
-    /// Several match: refused, so that nothing is repaired by mistake.
-    Ambiguous(Vec<ClusterName>),
-}
-
-/// The cluster whose `match` the labels satisfy.
-pub fn owner(clusters: &[Arc<Cluster>], alert: &crate::domain::alert::labels::Labels) -> Owner {
-    let mut hits = clusters.iter().filter(|cluster| cluster.matches.matches(alert));
-    match (hits.next(), hits.next()) {
-        (None, _) => Owner::Unmatched,
-        (Some(one), None) => Owner::Cluster(one.name.clone()),
-        (Some(one), Some(two)) => {
-            let names = [one, two].into_iter().chain(hits).map(|cluster| cluster.name.clone());
-            Owner::Ambiguous(names.collect())
-        }
-    }
-}
-
-/// Alerts by subject and signal.
-#[derive(Debug, Default)]
+/// Alerts by subject and signal, of one cluster.
+#[derive(Clone, Debug, Default)]
 pub struct Correlation {
-    subjects: BTreeMap<Subject, BTreeMap<String, BTreeSet<i64>>>,
-    /// Subjects with labels, per cluster and response.
-    bounded: BTreeMap<Pair, usize>,
+    alerts: SharedMap<i64, Arc<Alert>>,
+    subjects: SharedMap<Subject, BySignal>,
+    /// Subjects with labels, per response.
+    bounded: BTreeMap<ResponseName, usize>,
     forgot_at: Option<Time>,
 }
+
+/// The ids of the alerts of one subject.
+type BySignal = SharedMap<Arc<str>, SharedSet<i64>>;
 
 /// Where an alert was filed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +55,7 @@ impl Correlation {
         &mut self,
         cluster: &ClusterName,
         responses: &BTreeMap<ResponseName, Arc<Response>>,
-        alert: &Alert,
+        alert: &Arc<Alert>,
         now: Time,
     ) -> Filed {
         let mut filed = Filed::default();
@@ -89,67 +69,95 @@ impl Correlation {
                 if !speaks(alert, response, now) {
                     continue;
                 }
-                let held = self.bounded.entry(pair(&subject)).or_default();
+                let held = self.bounded.entry(response.name.clone()).or_default();
                 if *held >= SUBJECTS_MAX {
                     filed.refused.push(subject);
                     continue;
                 }
                 *held += 1;
             }
-            let ids = self.subjects.entry(subject.clone()).or_default();
-            for signal in signals {
-                ids.entry(signal.to_owned()).or_default().insert(alert.id);
-            }
+            self.file(&subject, signals, alert.id);
             filed.touched.push(subject);
+        }
+        if !filed.touched.is_empty() {
+            self.alerts.insert_mut(alert.id, alert.clone());
         }
         filed
     }
 
+    fn file<'a>(&mut self, subject: &Subject, signals: impl Iterator<Item = &'a str>, id: i64) {
+        let known = self.subjects.get(subject);
+        let mut of = known.cloned().unwrap_or_else(BySignal::new_sync);
+        let mut is_news = known.is_none();
+        for signal in signals {
+            if of.get(signal).is_some_and(|ids| ids.contains(&id)) {
+                continue;
+            }
+            let mut ids = of.get(signal).cloned().unwrap_or_else(SharedSet::new_sync);
+            ids.insert_mut(id);
+            of.insert_mut(signal.into(), ids);
+            is_news = true;
+        }
+        if is_news {
+            self.subjects.insert_mut(subject.clone(), of);
+        }
+    }
+
     /// The alerts of a subject by signal, those that still say something: firing (not silenced and
     /// repeated within `stale_after`), or resolved within `memory`.
-    pub fn signals(
-        &self,
-        subject: &Subject,
-        response: &Response,
-        alerts: &Alerts,
-        now: Time,
-    ) -> Vec<Signal> {
+    pub fn signals(&self, subject: &Subject, response: &Response, now: Time) -> Vec<Signal> {
         let filed = self.subjects.get(subject);
         let signal = |name: &String| {
-            let ids = filed.and_then(|signals| signals.get(name)).into_iter().flatten();
-            let alerts = ids.filter_map(|id| alerts.get(*id));
+            let ids = filed.and_then(|signals| signals.get(name.as_str()));
+            let ids = ids.into_iter().flat_map(SharedSet::iter);
+            let alerts = ids.filter_map(|id| self.alerts.get(id)).map(Arc::as_ref);
             Signal::new(name, alerts, response.memory, response.stale_after, now)
         };
         response.signals.keys().map(signal).collect()
     }
 
+    /// Takes alerts out that are gone from the store.
+    pub fn remove(&mut self, ids: &[i64]) {
+        for id in ids {
+            self.alerts.remove_mut(id);
+        }
+    }
+
     /// Forgets alerts that are gone, subjects without any, and subjects with labels whose alerts are
     /// all resolved past the response's `memory`. A whole cluster is kept while its alerts are: they
     /// tell why a repair of last week was made.
-    pub fn forget(
-        &mut self,
-        alerts: &Alerts,
-        responses: &BTreeMap<ResponseName, Arc<Response>>,
-        now: Time,
-    ) {
+    pub fn forget(&mut self, responses: &BTreeMap<ResponseName, Arc<Response>>, now: Time) {
         self.forgot_at = Some(now);
         self.bounded.clear();
-        self.subjects.retain(|subject, signals| {
-            signals.retain(|_, ids| {
-                ids.retain(|id| alerts.get(*id).is_some());
-                !ids.is_empty()
-            });
-            if !is_bounded(subject) {
-                return !signals.is_empty();
+        let (mut kept, mut filed) = (SharedMap::new_sync(), BTreeSet::new());
+        for (subject, signals) in &self.subjects {
+            let signals = self.living(signals);
+            if is_bounded(subject) {
+                let response = responses.get(&subject.response);
+                let mut alerts = ids_of(&signals).filter_map(|id| self.alerts.get(&id));
+                if !response.is_some_and(|response| alerts.any(|a| speaks(a, response, now))) {
+                    continue;
+                }
+                *self.bounded.entry(subject.response.clone()).or_default() += 1;
+            } else if signals.is_empty() {
+                continue;
             }
-            let response = responses.get(&subject.response);
-            let mut filed = signals.values().flatten().filter_map(|id| alerts.get(*id));
-            let keeps = response.is_some_and(|response| filed.any(|a| speaks(a, response, now)));
-            if keeps {
-                *self.bounded.entry(pair(subject)).or_default() += 1;
-            }
-            keeps
-        });
+            filed.extend(ids_of(&signals));
+            kept.insert_mut(subject.clone(), signals);
+        }
+        self.subjects = kept;
+        let gone = self.alerts.keys().filter(|id| !filed.contains(id)).copied();
+        self.remove(&gone.collect::<Vec<_>>());
+    }
+
+    /// The same without alerts that are gone.
+    fn living(&self, signals: &BySignal) -> BySignal {
+        let living = |ids: &SharedSet<i64>| {
+            let ids = ids.iter().filter(|id| self.alerts.contains_key(*id)).copied();
+            ids.collect::<SharedSet<i64>>()
+        };
+        let signals = signals.iter().map(|(name, ids)| (name.clone(), living(ids)));
+        signals.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
     /// Whether it is worth looking for room again.
@@ -157,9 +165,9 @@ impl Correlation {
         self.forgot_at.is_none_or(|at| now.since(at) >= FORGET_AGAIN)
     }
 
-    /// How many subjects with labels a response has in a cluster.
-    pub fn bounded(&self, pair: &Pair) -> usize {
-        self.bounded.get(pair).copied().unwrap_or_default()
+    /// How many subjects with labels a response has.
+    pub fn bounded(&self, response: &ResponseName) -> usize {
+        self.bounded.get(response).copied().unwrap_or_default()
     }
 
     /// Every subject that has alerts.
@@ -167,16 +175,26 @@ impl Correlation {
         self.subjects.keys()
     }
 
-    /// The ids of all alerts of a subject.
-    pub fn alerts_of(&self, subject: &Subject) -> BTreeSet<i64> {
-        self.subjects
-            .get(subject)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .flatten()
-            .copied()
-            .collect()
+    /// Every alert that is filed.
+    pub fn alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
+        self.alerts.values()
     }
+
+    /// All alerts of a subject, by id.
+    pub fn alerts_of(&self, subject: &Subject) -> Vec<&Arc<Alert>> {
+        let ids: BTreeSet<i64> = self.subjects.get(subject).into_iter().flat_map(ids_of).collect();
+        ids.iter().filter_map(|id| self.alerts.get(id)).collect()
+    }
+
+    /// When the last of a subject's alerts that fire began to, by our clock.
+    pub fn began(&self, subject: &Subject) -> Option<Time> {
+        let firing = self.alerts_of(subject).into_iter().filter(|alert| alert.firing);
+        firing.map(|alert| alert.changed_at).max()
+    }
+}
+
+fn ids_of(signals: &BySignal) -> impl Iterator<Item = i64> {
+    signals.values().flat_map(SharedSet::iter).copied()
 }
 
 /// Whether an alert is one that `signals` may still count. One that fires without a repeat is: the

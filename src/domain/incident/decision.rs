@@ -248,8 +248,8 @@ pub struct GraceFacts {
 pub struct Facts<'a> {
     /// Now.
     pub now: Time,
-    /// Whether a voter set was ever seen; `None` where the response is not about etcd.
-    pub latch: Option<bool>,
+    /// Whether the cluster was ever seen healthy; `None` where that does not matter.
+    pub ever_healthy: Option<bool>,
     /// Why we are blind.
     pub blind: Option<&'a str>,
     /// Who paused the cluster, why and until when.
@@ -292,9 +292,9 @@ fn held(action: Action, reason: Reason, text: impl Into<String>) -> Option<Decis
     Some(Decision { action, reason: Some(reason), text: text.into() })
 }
 
-/// latch, blind, paused, silenced, inhibited.
+/// never healthy, blind, paused, silenced, inhibited.
 fn standing(facts: &Facts<'_>) -> Option<Decision> {
-    if facts.latch == Some(false) {
+    if facts.ever_healthy == Some(false) {
         let text = "no voter set of this cluster was ever seen, so it may still be forming; it is \
                     acted on only after it was once healthy under watch";
         return held(Action::Skip, Reason::Forming, text);

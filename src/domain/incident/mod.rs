@@ -9,6 +9,7 @@ pub mod correlation;
 pub mod decision;
 pub mod grace;
 pub mod ledger;
+pub mod owners;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ use super::{
         kinds,
         time::Time,
     },
-    rules::response::Response,
+    rules::response::Grace,
     run::event::Outcome,
 };
 
@@ -36,7 +37,7 @@ pub enum Closed {
     NotConfirmed,
     /// Quorate could not help, and it got well by somebody's hand.
     Escalated,
-    /// A person gave it up.
+    /// A person gave it up, or nothing could answer it any more.
     Abandoned,
 }
 
@@ -119,6 +120,9 @@ pub enum IncidentEvent {
     IncidentClosed {
         /// How.
         outcome: Closed,
+        /// Why, where the outcome alone does not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
 }
 
@@ -182,12 +186,33 @@ pub struct Incident {
     pub closed: Option<(Closed, Time)>,
     /// What happened, oldest first; bounded by [`TIMELINE_MAX`].
     pub timeline: Vec<(Time, String)>,
+}
+
+/// What the looks said of an incident's subject; in memory only, so that a restart of the responder
+/// is a gap like any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streaks {
     /// Samples for which `confirm` held.
     pub confirming: Streak,
     /// Samples for which the verdict was healthy.
     pub healthy: Streak,
     /// Since when its verdict can be read: the first sample after a start.
     pub first_sample: Option<Time>,
+}
+
+impl Streaks {
+    /// Takes a sample: whether `confirm` holds and whether the subject is healthy, each three-valued.
+    pub fn sample(
+        &mut self,
+        confirms: Option<bool>,
+        healthy: Option<bool>,
+        now: Time,
+        rule: &Grace,
+    ) {
+        self.first_sample.get_or_insert(now);
+        self.confirming.sample(confirms, now, rule);
+        self.healthy.sample(healthy, now, rule);
+    }
 }
 
 /// Entries of a timeline; an incident that flaps for days does not grow without end.
@@ -209,9 +234,6 @@ impl Incident {
             rung: 0,
             closed: None,
             timeline: vec![(at, format!("opened by {alert}"))],
-            confirming: Streak::default(),
-            healthy: Streak::default(),
-            first_sample: None,
         })
     }
 
@@ -251,9 +273,10 @@ impl Incident {
                 hit.for_each(|(.., ended)| *ended = Some(*outcome));
                 format!("{run} {}", outcome.label())
             }
-            IncidentEvent::IncidentClosed { outcome } => {
+            IncidentEvent::IncidentClosed { outcome, why } => {
                 self.closed = Some((*outcome, at));
-                format!("closed: {}", outcome.label())
+                let why = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                format!("closed: {}{why}", outcome.label())
             }
         };
         if self.timeline.len() == TIMELINE_MAX {
@@ -275,24 +298,6 @@ impl Incident {
     /// Whether one of its runs has not ended.
     pub fn is_repairing(&self) -> bool {
         self.runs.last().is_some_and(|(.., outcome)| outcome.is_none())
-    }
-
-    /// Takes a sample: whether `confirm` holds and whether the subject is healthy, each three-valued.
-    pub fn sample(
-        &mut self,
-        confirms: Option<bool>,
-        healthy: Option<bool>,
-        now: Time,
-        response: &Response,
-    ) {
-        self.first_sample.get_or_insert(now);
-        self.confirming.sample(confirms, now, &response.grace);
-        self.healthy.sample(healthy, now, &response.grace);
-    }
-
-    /// When to look at it again at the latest.
-    pub fn next_wakeup(&self, now: Time, response: &Response) -> Time {
-        now.after(response.grace.max_gap / 2)
     }
 
     /// What it is called when it closes healthy.

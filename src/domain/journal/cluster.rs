@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::record::{Paused, Record, Watch, WatchKind, WatchReport};
 use crate::domain::{
     base::{
-        id::{IncidentId, LossId, MemberName, RunId},
+        id::{IncidentId, LossId, MemberName, ResponseName, RunId},
+        shared::SharedMap,
         time::Time,
     },
     etcd::{
@@ -13,23 +14,27 @@ use crate::domain::{
         loss::{LossRecord, LossState},
     },
     incident::{
-        Incident,
+        Incident, IncidentRecord,
         ledger::{Ledger, Subject},
     },
-    run::apply::Run,
+    run::{
+        apply::{Illegal, apply},
+        event::RunRecord,
+        state::Run,
+    },
 };
 
-/// The state of one cluster.
-#[derive(Debug, Default)]
+/// The state of one cluster. A copy shares what did not change.
+#[derive(Clone, Debug, Default)]
 pub struct ClusterState {
     /// Incidents, open and ended, by id (oldest first: ids are time-ordered).
-    pub incidents: BTreeMap<IncidentId, Incident>,
+    pub incidents: SharedMap<IncidentId, Incident>,
     /// Runs, likewise.
-    pub runs: BTreeMap<RunId, Run>,
+    pub runs: SharedMap<RunId, Run>,
     /// What was tried, per subject; never dropped.
-    pub ledgers: BTreeMap<Subject, Ledger>,
+    pub ledgers: SharedMap<Subject, Ledger>,
     /// What may have been lost; never dropped.
-    pub losses: BTreeMap<LossId, LossRecord>,
+    pub losses: SharedMap<LossId, LossRecord>,
     /// What people say of members.
     pub attested: BTreeMap<MemberName, Attestation>,
     /// The pause in force, if any.
@@ -38,39 +43,29 @@ pub struct ClusterState {
     pub watches: Vec<Watch>,
     /// What look-outs found that is not well, by run and kind.
     pub findings: BTreeMap<(RunId, WatchKind), WatchReport>,
+    open: SharedMap<Subject, IncidentId>,
+    /// How many of them are about a part of the cluster, by response.
+    open_with_labels: BTreeMap<ResponseName, usize>,
+    open_runs: Vec<RunId>,
+    /// When the last incident of a subject closed.
+    closed: SharedMap<Subject, Time>,
 }
 
 impl ClusterState {
     /// Folds one record in. A record about something unknown changes nothing.
-    pub fn apply(&mut self, record: &Record, at: Time) {
+    pub fn apply(&mut self, record: &Record, at: Time) -> Result<(), Illegal> {
         match record {
-            Record::Incident(record) => {
-                if let Some(incident) = self.incidents.get_mut(&record.incident) {
-                    incident.apply(&record.event, at);
-                    if incident.closed.is_some() {
-                        let subject = incident.subject.clone();
-                        self.is_well(&subject);
-                    }
-                } else if let Some(opened) = Incident::open(record.incident, &record.event, at) {
-                    let ledger = self.ledgers.entry(opened.subject.clone()).or_default();
-                    ledger.unhealthy_since.get_or_insert(at);
-                    self.incidents.insert(opened.id, opened);
-                }
-            }
-            Record::Run(record) => {
-                if let Some(run) = self.runs.get_mut(&record.run) {
-                    run.apply(&record.event, at);
-                } else {
-                    let started = Run::start(record.run, &record.event, at);
-                    self.runs.extend(started.map(|run| (run.id, run)));
-                }
-            }
+            Record::Incident(record) => self.incident(record, at),
+            Record::Run(record) => return self.run(record, at),
             Record::AttemptEnded(record) => {
-                let ledger = self.ledgers.entry(record.subject.clone()).or_default();
+                let mut ledger = self.ledgers.get(&record.subject).cloned().unwrap_or_default();
                 ledger.ended(record.attempt.clone());
+                self.ledgers.insert_mut(record.subject.clone(), ledger);
             }
             Record::LossRecorded(loss) => {
-                self.losses.entry(loss.id).or_insert_with(|| loss.clone());
+                if !self.losses.contains_key(&loss.id) {
+                    self.losses.insert_mut(loss.id, loss.clone());
+                }
             }
             Record::LossAcknowledged(ack) => {
                 if let Some(loss) = self.losses.get_mut(&ack.loss) {
@@ -83,9 +78,49 @@ impl ClusterState {
             }
             Record::Paused(paused) => self.paused = Some(paused.clone()),
             Record::Unpaused(_) => self.paused = None,
-            Record::WatchSet(watch) => self.watches.push(watch.clone()),
+            Record::WatchSet(watch) => self.watch(watch),
             Record::WatchReported(report) => self.reported(report),
         }
+        Ok(())
+    }
+
+    fn incident(&mut self, record: &IncidentRecord, at: Time) {
+        if let Some(incident) = self.incidents.get_mut(&record.incident) {
+            incident.apply(&record.event, at);
+            if incident.closed.is_some() {
+                let subject = incident.subject.clone();
+                if self.open.remove_mut(&subject) && !subject.labels.is_empty() {
+                    let open = self.open_with_labels.entry(subject.response.clone()).or_default();
+                    *open = open.saturating_sub(1);
+                }
+                self.is_well(&subject);
+                self.closed.insert_mut(subject, at);
+            }
+        } else if let Some(opened) = Incident::open(record.incident, &record.event, at) {
+            let mut ledger = self.ledgers.get(&opened.subject).cloned().unwrap_or_default();
+            ledger.unhealthy_since.get_or_insert(at);
+            self.ledgers.insert_mut(opened.subject.clone(), ledger);
+            if !opened.subject.labels.is_empty() {
+                *self.open_with_labels.entry(opened.subject.response.clone()).or_default() += 1;
+            }
+            self.open.insert_mut(opened.subject.clone(), opened.id);
+            self.incidents.insert_mut(opened.id, opened);
+        }
+    }
+
+    fn run(&mut self, record: &RunRecord, at: Time) -> Result<(), Illegal> {
+        let Some(run) = self.runs.get_mut(&record.run) else {
+            if let Some(run) = Run::start(record.run, &record.event, at) {
+                self.open_runs.push(run.id);
+                self.runs.insert_mut(run.id, run);
+            }
+            return Ok(());
+        };
+        apply(run, &record.event, at)?;
+        if run.finished.is_some() {
+            self.open_runs.retain(|id| *id != record.run);
+        }
+        Ok(())
     }
 
     /// A ledger that tells of nothing is not kept: subjects come from labels.
@@ -93,9 +128,17 @@ impl ClusterState {
         if let Some(ledger) = self.ledgers.get_mut(subject) {
             ledger.unhealthy_since = None;
             if *ledger == Ledger::default() {
-                self.ledgers.remove(subject);
+                self.ledgers.remove_mut(subject);
             }
         }
+    }
+
+    /// A cluster that was built anew has nothing of what was looked out for in the old one.
+    fn watch(&mut self, watch: &Watch) {
+        self.watches.retain(|old| old.cluster_id == watch.cluster_id);
+        let kept: Vec<RunId> = self.watches.iter().map(|old| old.run).collect();
+        self.findings.retain(|(run, _), _| *run == watch.run || kept.contains(run));
+        self.watches.push(watch.clone());
     }
 
     fn reported(&mut self, report: &WatchReport) {
@@ -110,29 +153,61 @@ impl ClusterState {
         }
     }
 
+    /// Forgets incidents and runs that ended before `before`; answers which.
+    pub fn forget(&mut self, before: Time) -> (Vec<IncidentId>, Vec<RunId>) {
+        let over = |at: Option<Time>| at.is_some_and(|at| at < before);
+        let incidents = self.incidents.values();
+        let incidents = incidents.filter(|i| over(i.closed.as_ref().map(|(_, at)| *at)));
+        let incidents: Vec<IncidentId> = incidents.map(|incident| incident.id).collect();
+        let runs = self.runs.values().filter(|run| over(run.finished.as_ref().map(|(.., at)| *at)));
+        let runs: Vec<RunId> = runs.map(|run| run.id).collect();
+        for id in &incidents {
+            self.incidents.remove_mut(id);
+        }
+        for id in &runs {
+            self.runs.remove_mut(id);
+        }
+        let closed = self.closed.iter().filter(|(_, at)| **at < before);
+        let closed: Vec<Subject> = closed.map(|(subject, _)| subject.clone()).collect();
+        for subject in &closed {
+            self.closed.remove_mut(subject);
+        }
+        (incidents, runs)
+    }
+
     /// The run that has not ended, parked or not: at most one per cluster.
     pub fn open_run(&self) -> Option<&Run> {
-        self.runs.values().rev().find(|run| run.finished.is_none())
+        self.open_runs.last().and_then(|id| self.runs.get(id))
     }
 
     /// Incidents that are not closed.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.incidents.values().filter(|incident| incident.closed.is_none())
+        self.open.values().filter_map(|id| self.incidents.get(id))
+    }
+
+    /// How many open incidents of a response are about a part of the cluster.
+    pub fn open_with_labels(&self, response: &ResponseName) -> usize {
+        self.open_with_labels.get(response).copied().unwrap_or_default()
     }
 
     /// The open incident of a subject.
     pub fn incident_of(&self, subject: &Subject) -> Option<&Incident> {
-        self.open_incidents().find(|incident| incident.subject == *subject)
+        self.open.get(subject).and_then(|id| self.incidents.get(id))
+    }
+
+    /// When the last incident of a subject closed, as far as it is remembered.
+    pub fn closed_at(&self, subject: &Subject) -> Option<Time> {
+        self.closed.get(subject).copied()
     }
 
     /// A loss that nobody acknowledged, oldest first.
     pub fn open_loss(&self) -> Option<&LossRecord> {
-        self.losses.values().find(|loss| loss.state == LossState::Possible)
+        self.losses.values().find(|loss| loss.is_open())
     }
 
     /// Recoveries so far: with the cluster id, the epoch.
     pub fn recoveries(&self) -> u32 {
-        u32::try_from(self.losses.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.losses.size()).unwrap_or(u32::MAX)
     }
 
     /// The pause, where it still holds.

@@ -14,7 +14,8 @@ use crate::domain::base::{
 };
 
 /// What an action changes of the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Changes {
     /// Nothing: it only reads.
     Nothing,
@@ -42,7 +43,8 @@ impl Changes {
 }
 
 /// What a resumed run does with a call that was started and has no recorded result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnResume {
     /// Run it again: it cleans up after itself.
     Rerun,

@@ -28,7 +28,7 @@ codes! {
     // The text.
     NOT_YAML "Q001" Error "The text is no YAML.";
     DUPLICATE_KEY "Q002" Error "A key is given twice.";
-    ALIAS "Q003" Error "A YAML alias.";
+    ALIAS "Q003" Error "A YAML alias or merge key.";
     TAG "Q004" Error "A YAML tag; mostly a condition that begins with `!` without quotes.";
     FLOW_TEMPLATE "Q005" Error "`${…}` without quotes inside `{…}`.";
     TOO_LARGE "Q006" Error "The file is too large or nested too deeply.";

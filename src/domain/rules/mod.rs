@@ -25,7 +25,8 @@ use self::{
     document::DocumentKind,
     expr::Type,
     playbook::{
-        model::{Arg, Param, ParamType, Playbook},
+        model::{Arg, Playbook},
+        params::{Param, ParamType},
         parse,
     },
     response::{

@@ -1,201 +1,36 @@
-//! A run as the fold of its records. [`Run::apply`] is the only function that changes one.
+//! The fold of a run's records. [`apply`] is the only function that changes a run.
 //!
 //! It decides nothing and asks nothing: live and replayed records go through the same code, so a
-//! resumed run cannot drift from one that was never interrupted.
-
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+//! resumed run cannot drift from one that was never interrupted. A record that cannot follow on what
+//! is there is refused as a whole.
 
 use serde_json::Value as Json;
 
+pub use super::legal::Illegal;
 use super::{
-    event::{Ask, EntryKey, List, ModeWord, Outcome, RunEvent, StepPath},
-    plan::Plan,
+    event::{Ask, EntryKey, RunEvent},
+    legal,
+    path::Path,
+    resume,
+    state::{Approval, Parked, Run, Stage, StepRun, Unwind},
 };
 use crate::domain::{
-    base::{
-        id::{EtcdId, IncidentId, MemberName, RunId},
-        time::Time,
-    },
-    etcd::evidence::{Held, MemberEvidence},
+    base::{id::MemberName, time::Time},
+    etcd::evidence::MemberEvidence,
     rules::action::Failure,
 };
 
-/// Where a step or an entry stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Stage {
-    /// `Started` is journalled; there is no result yet. After a restart: in doubt.
-    Started,
-    /// It took effect.
-    Done {
-        /// Its output.
-        output: Json,
-        /// Whether there was anything to do.
-        changed: bool,
-    },
-    /// It was not needed.
-    Skipped,
-    /// This try failed.
-    Failed {
-        /// Why.
-        failure: Failure,
-        /// Whether that was the last try.
-        last: bool,
-    },
-    /// In doubt, asked for, and it had not taken effect: it may be started again.
-    Disproved,
-}
-
-/// One step (or entry) of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepRun {
-    /// Where it stands.
-    pub stage: Stage,
-    /// Tries so far.
-    pub attempts: u32,
-    /// Tries that no longer count against the step's limit: a person had it tried again.
-    pub forgiven: u32,
-    /// Whether an earlier try failed or was cut off, so that it may have taken effect: then a later
-    /// one that finds nothing to do found our own traces.
-    pub in_doubt: bool,
-    /// Whether reality was asked about it on the way back.
-    pub asked: bool,
-    /// The arguments of the last try.
-    pub args: Json,
-    /// What stood there before the first try: a later try sees its own traces.
-    pub before: Json,
-    /// When the first try started.
-    pub started_at: Time,
-    /// When it last changed.
-    pub at: Time,
-    /// The order of first starts, from 0: undo goes backwards through it.
-    pub order: usize,
-}
-
-/// A person's yes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Approval {
-    /// Who.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-    /// What it is bound to.
-    pub digest: String,
-    /// The most that may be lost.
-    pub max_loss: Option<u64>,
-    /// When.
-    pub at: Time,
-}
-
-/// A run on its way back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unwind {
-    /// What it will have been, if all can be taken back.
-    pub outcome: Outcome,
-    /// The run's first error.
-    pub failure: Failure,
-    /// Whether what was done is taken back.
-    pub undo: bool,
-}
-
-/// A parked run's reason.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parked {
-    /// What happened, what is uncertain, what to check.
-    pub why: String,
-    /// What is armed or left changed.
-    pub armed: Vec<String>,
-    /// Since when.
-    pub at: Time,
-}
-
-/// One run.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// Its id.
-    pub id: RunId,
-    /// The incident it answers.
-    pub incident: Option<IncidentId>,
-    /// What is done, to what.
-    pub plan: Arc<Plan>,
-    /// How irreversible steps are dispatched.
-    pub mode: ModeWord,
-    /// Who or what dispatched it.
-    pub by: String,
-    /// When it began.
-    pub started_at: Time,
-    /// When its last record was made.
-    pub at: Time,
-    /// How many records there are: who decided upon an older run looks again.
-    pub version: u64,
-    /// Steps that have begun, by path.
-    pub steps: BTreeMap<StepPath, StepRun>,
-    /// Entries that have begun.
-    pub entries: BTreeMap<EntryKey, StepRun>,
-    /// The items of loops that have begun.
-    pub items: BTreeMap<StepPath, Vec<String>>,
-    /// Loops cut short by `until`, at this item.
-    pub stopped: BTreeMap<StepPath, String>,
-    /// Members this run stopped, masked or moved, with their readings from before.
-    pub held: Held,
-    /// The open or answered question, and the step that asked.
-    pub ask: Option<(StepPath, Ask)>,
-    /// The answer, where it was yes.
-    pub approval: Option<Approval>,
-    /// The answer, where it was no: who and why.
-    pub denied: Option<(String, String)>,
-    /// Time spent waiting for people, left out of the run's limit.
-    pub waited: Duration,
-    /// The id of the cluster that this run built anew.
-    pub built: Option<EtcdId>,
-    /// The point of no return that was started, if one was.
-    pub past_return: Option<StepPath>,
-    /// The way back, where it has begun.
-    pub unwind: Option<Unwind>,
-    /// Why it is parked.
-    pub parked: Option<Parked>,
-    /// Whether `verify` held.
-    pub verified: bool,
-    /// The end.
-    pub finished: Option<(Outcome, Option<Failure>, Time)>,
-    asked_at: Option<Time>,
+/// Folds one record in, or refuses it and changes nothing.
+pub fn apply(run: &mut Run, event: &RunEvent, at: Time) -> Result<(), Illegal> {
+    legal::check(run, event)?;
+    run.at = at;
+    run.version += 1;
+    run.fold(event, at);
+    Ok(())
 }
 
 impl Run {
-    /// A new run from its first record; `None` if that is no `RunStarted`.
-    pub fn start(id: RunId, event: &RunEvent, at: Time) -> Option<Self> {
-        let RunEvent::RunStarted { incident, plan, mode, by } = event else { return None };
-        Some(Self {
-            id,
-            incident: *incident,
-            plan: Arc::new((**plan).clone()),
-            mode: *mode,
-            by: by.clone(),
-            started_at: at,
-            at,
-            version: 1,
-            steps: BTreeMap::new(),
-            entries: BTreeMap::new(),
-            items: BTreeMap::new(),
-            stopped: BTreeMap::new(),
-            held: Held::new(),
-            ask: None,
-            approval: None,
-            denied: None,
-            waited: Duration::ZERO,
-            built: None,
-            past_return: None,
-            unwind: None,
-            parked: None,
-            verified: false,
-            finished: None,
-            asked_at: None,
-        })
-    }
-
-    /// Folds one record in.
-    pub fn apply(&mut self, event: &RunEvent, at: Time) {
-        self.at = at;
-        self.version += 1;
+    fn fold(&mut self, event: &RunEvent, at: Time) {
         match event {
             RunEvent::RunStarted { .. } => {}
             RunEvent::ForeachStarted { step, items } => {
@@ -204,26 +39,31 @@ impl Run {
             RunEvent::ForeachStopped { step, item } => {
                 self.stopped.insert(step.clone(), item.clone());
             }
-            RunEvent::StepStarted { step, attempt, args, before, held, irreversible } => {
-                self.begin_step(step, *attempt, args, before, at);
-                self.hold(held.as_ref());
-                self.past_return = irreversible.then(|| step.clone()).or(self.past_return.take());
+            RunEvent::CallStarted { step, params } => {
+                self.calls.insert(step.clone(), params.clone());
             }
             RunEvent::StepSkipped { step } => self.set(step, Stage::Skipped, at),
+            RunEvent::StepStarted { step, attempt, args, before, held, irreversible } => {
+                self.begin_step(step, *attempt, (args, before), at);
+                self.hold(held.as_ref());
+                self.pass_return(step, *irreversible);
+            }
             RunEvent::StepDone { step, output, changed, released, built } => {
                 self.done(step, output, *changed, at);
                 self.built = built.or(self.built);
                 self.release(released.as_ref());
             }
             RunEvent::StepFailed { step, failure, last } => {
-                self.set(step, Stage::Failed { failure: failure.clone(), last: *last }, at);
+                self.answered(step, at);
+                self.set(step, failed(failure, *last), at);
             }
-            RunEvent::StepDisproved { step } => {
+            RunEvent::StepDisproved { step, .. } => {
                 self.set(step, Stage::Disproved, at);
-                self.past_return.take_if(|past| past == step);
+                self.pass_return(step, false);
             }
-            RunEvent::EntryStarted { entry, args, before } => {
-                self.begin_entry(entry, args, before, at);
+            RunEvent::StepDoubted { step, why } => self.set(step, doubted(why), at),
+            RunEvent::EntryStarted { entry, attempt, args, before } => {
+                self.begin_entry(entry, *attempt, (args, before), at);
             }
             RunEvent::EntryDone { entry, changed, released } => {
                 let stage = Stage::Done { output: Json::Null, changed: *changed };
@@ -231,10 +71,10 @@ impl Run {
                 self.release(released.as_ref());
             }
             RunEvent::EntrySkipped { entry, .. } => self.set_entry(entry, Stage::Skipped, at),
-            RunEvent::EntryFailed { entry, failure } => {
-                let stage = Stage::Failed { failure: failure.clone(), last: true };
-                self.set_entry(entry, stage, at);
+            RunEvent::EntryFailed { entry, failure, last } => {
+                self.set_entry(entry, failed(failure, *last), at);
             }
+            RunEvent::EntryDoubted { entry, why } => self.set_entry(entry, doubted(why), at),
             RunEvent::ApprovalAsked { step, ask } => self.ask(step, ask, at),
             RunEvent::Approved { by, reason, digest, max_loss } => {
                 self.stop_waiting(at);
@@ -246,27 +86,25 @@ impl Run {
                 self.denied = Some((by.clone(), reason.clone()));
             }
             RunEvent::UnwindStarted { outcome, failure, undo } => {
-                self.parked = None;
-                self.stop_waiting(at);
-                self.unwind =
-                    Some(Unwind { outcome: *outcome, failure: failure.clone(), undo: *undo });
+                let (outcome, failure, undo) = (*outcome, failure.clone(), *undo);
+                self.go_back(Unwind { outcome, failure, undo }, at);
             }
             RunEvent::RunParked { why, armed } => {
                 self.stop_waiting(at);
                 self.parked = Some(Parked { why: why.clone(), armed: armed.clone(), at });
             }
-            RunEvent::RunResumed { .. } => self.resume(at),
+            RunEvent::RunResumed { retry, .. } => self.go_on(retry, at),
             RunEvent::Verified => self.verified = true,
+            RunEvent::VerifyFailed { failure } => self.unverified = Some(failure.clone()),
             RunEvent::RunFinished { outcome, failure } => {
                 self.finished = Some((*outcome, failure.clone(), at));
-                self.parked = None;
                 self.held.clear();
             }
         }
     }
 
     /// A try that found nothing to do after one in doubt found that one's traces.
-    fn done(&mut self, step: &str, output: &Json, changed: bool, at: Time) {
+    fn done(&mut self, step: &Path, output: &Json, changed: bool, at: Time) {
         let changed = changed || self.steps.get(step).is_some_and(|row| row.in_doubt);
         self.set(step, Stage::Done { output: output.clone(), changed }, at);
     }
@@ -284,147 +122,17 @@ impl Run {
         }
     }
 
-    fn ask(&mut self, step: &str, ask: &Ask, at: Time) {
-        self.ask = Some((step.to_owned(), ask.clone()));
+    fn ask(&mut self, step: &Path, ask: &Ask, at: Time) {
+        self.ask = Some((step.clone(), ask.clone()));
         (self.approval, self.denied) = (None, None);
         self.asked_at = Some(at);
     }
 
-    fn begin_entry(&mut self, entry: &EntryKey, args: &Json, before: &Json, at: Time) {
-        let order = self.entries.len();
-        let row = self.entries.entry(entry.clone()).or_insert_with(|| StepRun::new(at, order));
-        if row.attempts == 0 {
-            row.before = before.clone();
+    /// A step that asked and failed without an answer asks no more.
+    fn answered(&mut self, step: &Path, at: Time) {
+        if self.ask.as_ref().is_some_and(|(asked, _)| asked == step) {
+            self.stop_waiting(at);
         }
-        row.args = args.clone();
-        row.attempts += 1;
-        row.stage = Stage::Started;
-        row.at = at;
-    }
-
-    fn set_entry(&mut self, entry: &EntryKey, stage: Stage, at: Time) {
-        let order = self.entries.len();
-        let row = self.entries.entry(entry.clone()).or_insert_with(|| StepRun::new(at, order));
-        row.stage = stage;
-        row.at = at;
-    }
-
-    fn begin_step(&mut self, step: &str, attempt: u32, args: &Json, before: &Json, at: Time) {
-        let order = self.next_order();
-        let fresh = !self.steps.contains_key(step);
-        let row = self.steps.entry(step.to_owned()).or_insert_with(|| StepRun::new(at, order));
-        if fresh || row.attempts == 0 {
-            row.before = before.clone();
-            row.started_at = at;
-        }
-        row.in_doubt |= row.attempts > 0 && matches!(row.stage, Stage::Failed { .. });
-        row.attempts = attempt;
-        row.args = args.clone();
-        row.stage = Stage::Started;
-        row.at = at;
-    }
-
-    fn set(&mut self, step: &str, stage: Stage, at: Time) {
-        let order = self.next_order();
-        let unwinds = self.unwind.is_some();
-        let row = self.steps.entry(step.to_owned()).or_insert_with(|| StepRun::new(at, order));
-        row.asked |= unwinds;
-        row.stage = stage;
-        row.at = at;
-    }
-
-    /// A parked run goes on where it stopped, with its whole time limit again: what failed for good
-    /// may be tried again, and so may an entry whose outcome was uncertain. A failed iteration that
-    /// its finalizers cleaned up begins anew; one where a finalizer found that there was nothing to
-    /// clean up (a member that joined after all) goes on where it failed, its finalizers armed again.
-    fn resume(&mut self, at: Time) {
-        self.parked = None;
-        self.waited = at.since(self.started_at);
-        if self.unwind.is_some() {
-            // on the way back nothing begins anew; only what could not be told is asked again
-            self.entries.retain(|_, row| !matches!(row.stage, Stage::Failed { .. }));
-            return;
-        }
-        let failed = |row: &StepRun| matches!(row.stage, Stage::Failed { last: true, .. });
-        let failed = self.steps.iter().filter(|(_, row)| failed(row)).map(|(path, _)| path);
-        let over: Vec<String> = failed
-            .filter_map(|path| Some(path[..path.rfind("].")? + 2].to_owned()))
-            .filter(|scope| self.is_over(scope))
-            .collect();
-        self.forget_looks_before_failures();
-        for scope in over {
-            self.forget_looks_after(&scope);
-            if self.finalizers(&scope).any(|row| row.stage == Stage::Skipped) {
-                self.entries.retain(|key, _| !key.step.starts_with(&scope));
-                continue;
-            }
-            self.steps.retain(|path, _| !path.starts_with(&scope));
-            self.items.retain(|path, _| !path.starts_with(&scope));
-            self.stopped.retain(|path, _| !path.starts_with(&scope));
-            self.entries.retain(|key, _| !key.step.starts_with(&scope));
-        }
-        for row in self.steps.values_mut() {
-            if let Stage::Failed { last: last @ true, .. } = &mut row.stage {
-                *last = false;
-                row.forgiven = row.attempts;
-            }
-        }
-        self.entries.retain(|_, row| !matches!(row.stage, Stage::Failed { .. }));
-    }
-
-    /// What only looked, after the loop of an iteration that begins anew, looks again: it saw the
-    /// patient without what is still to come.
-    fn forget_looks_after(&mut self, scope: &str) {
-        let inside = self.steps.range(scope.to_owned()..);
-        let inside = inside.take_while(|(path, _)| path.starts_with(scope));
-        let Some(first) = inside.map(|(_, row)| row.order).min() else { return };
-        let whole = &scope[..=scope.rfind('[').unwrap_or(0)];
-        self.steps.retain(|path, row| {
-            let looked = matches!(row.stage, Stage::Done { changed: false, .. });
-            path.starts_with(whole) || row.order < first || !looked
-        });
-    }
-
-    /// What only looked right before a step that failed looks again: the step judged what it saw.
-    fn forget_looks_before_failures(&mut self) {
-        let mut rows: Vec<(usize, StepPath)> =
-            self.steps.iter().map(|(path, row)| (row.order, path.clone())).collect();
-        rows.sort_unstable();
-        let asked = self.ask.as_ref().map(|(step, _)| step.clone());
-        let mut follows_failure = false;
-        for (_, path) in rows.into_iter().rev() {
-            follows_failure = match &self.steps[&path].stage {
-                Stage::Failed { last: true, .. } => true,
-                Stage::Done { changed: false, .. } if !path.contains('[') => {
-                    let forgets = follows_failure && asked.as_ref() != Some(&path);
-                    if forgets {
-                        self.steps.remove(&path);
-                    }
-                    forgets
-                }
-                Stage::Done { .. }
-                | Stage::Started
-                | Stage::Skipped
-                | Stage::Disproved
-                | Stage::Failed { .. } => false,
-            };
-        }
-    }
-
-    /// The finalizers of one iteration.
-    fn finalizers<'a>(&'a self, scope: &'a str) -> impl Iterator<Item = &'a StepRun> {
-        let inside = move |key: &EntryKey| key.list == List::Finally && key.step.starts_with(scope);
-        self.entries.iter().filter(move |(key, _)| inside(key)).map(|(_, row)| row)
-    }
-
-    /// Whether finalizers of this iteration ran.
-    fn is_over(&self, scope: &str) -> bool {
-        self.finalizers(scope).any(|row| matches!(row.stage, Stage::Done { .. } | Stage::Skipped))
-    }
-
-    /// The next place in the order of first starts.
-    fn next_order(&self) -> usize {
-        self.steps.values().map(|row| row.order + 1).max().unwrap_or(0)
     }
 
     fn stop_waiting(&mut self, at: Time) {
@@ -433,59 +141,101 @@ impl Run {
         }
     }
 
-    /// Whether a person is being asked right now.
-    pub fn is_asking(&self) -> bool {
-        self.asked_at.is_some() && self.parked.is_none()
+    /// Notes whether a step counts as a point of no return that was started. Several may (a step in
+    /// a loop): the first one is where going back ends.
+    fn pass_return(&mut self, step: &Path, passed: bool) {
+        if let Some(row) = self.steps.get_mut(step) {
+            row.irreversible = passed;
+        }
+        let passed = self.steps.iter().filter(|(_, row)| row.irreversible);
+        let first = passed.min_by_key(|(_, row)| row.order);
+        self.past_return = first.map(|(path, _)| path.clone());
     }
 
-    /// Whether it has neither finished nor been parked.
-    pub fn is_active(&self) -> bool {
-        self.finished.is_none() && self.parked.is_none()
+    fn begin_step(&mut self, step: &Path, attempt: u32, read: (&Json, &Json), at: Time) {
+        let order = self.next_order;
+        let row = self.steps.entry(step.clone()).or_insert_with(|| StepRun::new(at, order));
+        row.in_doubt |= row.started && matches!(row.stage, Stage::Failed { .. });
+        self.next_order += usize::from(row.begin(attempt, order, read, at));
     }
 
-    /// How long it has worked until `now`, without the time it waited for people.
-    pub fn worked(&self, now: Time) -> Duration {
-        let waiting = self.asked_at.map_or(Duration::ZERO, |asked| now.since(asked));
-        now.since(self.started_at).saturating_sub(self.waited).saturating_sub(waiting)
+    fn begin_entry(&mut self, entry: &EntryKey, attempt: u32, read: (&Json, &Json), at: Time) {
+        let order = self.entries.len();
+        let row = self.entries.entry(entry.clone()).or_insert_with(|| StepRun::new(at, order));
+        row.begin(attempt, order, read, at);
     }
 
-    /// The state's word in the closed list.
-    pub fn state(&self) -> &'static str {
-        match (&self.finished, &self.parked, &self.unwind) {
-            (Some((Outcome::Succeeded, ..)), ..) => "succeeded",
-            (Some((Outcome::Cancelled, ..)), ..) => "cancelled",
-            (Some(_), ..) => "failed",
-            (None, Some(_), _) => "parked",
-            (None, None, Some(unwind)) if unwind.undo => "undoing",
-            (None, None, Some(_)) => "finalizing",
-            (None, None, None) if self.is_asking() => "awaiting_approval",
-            (None, None, None) if self.steps.is_empty() && self.items.is_empty() => "planned",
-            (None, None, None) => "running",
+    fn set(&mut self, step: &Path, stage: Stage, at: Time) {
+        let (order, goes_back) = (self.next_order, self.unwind.is_some());
+        let row = self.steps.entry(step.clone()).or_insert_with(|| {
+            self.next_order += 1;
+            StepRun::new(at, order)
+        });
+        row.asked |= goes_back;
+        row.end(stage, at, goes_back);
+    }
+
+    fn set_entry(&mut self, entry: &EntryKey, stage: Stage, at: Time) {
+        let order = self.entries.len();
+        let row = self.entries.entry(entry.clone()).or_insert_with(|| StepRun::new(at, order));
+        row.end(stage, at, false);
+    }
+
+    fn go_back(&mut self, unwind: Unwind, at: Time) {
+        self.parked = None;
+        self.stop_waiting(at);
+        self.unwind = Some(unwind);
+    }
+
+    /// A parked run goes on, with its whole time limit again.
+    fn go_on(&mut self, retry: &[Path], at: Time) {
+        self.parked = None;
+        self.unverified = None;
+        self.waited = at.since(self.started_at);
+        for path in retry {
+            resume::follow(self, path);
         }
     }
 }
 
+fn failed(failure: &Failure, last: bool) -> Stage {
+    Stage::Failed { failure: failure.clone(), last }
+}
+
+fn doubted(why: &str) -> Stage {
+    Stage::Doubted { why: why.to_owned() }
+}
+
 impl StepRun {
-    fn new(at: Time, order: usize) -> Self {
-        Self {
-            stage: Stage::Started,
-            attempts: 0,
-            forgiven: 0,
-            in_doubt: false,
-            asked: false,
-            args: Json::Null,
-            before: Json::Null,
-            started_at: at,
-            at,
-            order,
+    /// A try starts; `true` where it is the first one that does.
+    fn begin(
+        &mut self,
+        attempt: u32,
+        order: usize,
+        (args, before): (&Json, &Json),
+        at: Time,
+    ) -> bool {
+        let is_first = !self.started;
+        if is_first {
+            self.before = before.clone();
+            self.started_at = at;
+            self.order = order;
         }
+        self.started = true;
+        self.attempts = attempt;
+        self.args = args.clone();
+        self.stage = Stage::Started;
+        self.at = at;
+        is_first
     }
 
-    /// Its output, where it is done.
-    pub fn output(&self) -> Option<&Json> {
-        match &self.stage {
-            Stage::Done { output, .. } => Some(output),
-            Stage::Started | Stage::Skipped | Stage::Failed { .. } | Stage::Disproved => None,
+    /// A try ends. One that failed before it was started is a try all the same.
+    fn end(&mut self, stage: Stage, at: Time, is_answer: bool) {
+        let unstarted = self.attempts == 0 || self.stage != Stage::Started;
+        if matches!(stage, Stage::Failed { .. }) && unstarted && !is_answer {
+            self.attempts += 1;
         }
+        self.stage = stage;
+        self.at = at;
     }
 }

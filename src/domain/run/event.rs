@@ -1,12 +1,14 @@
 //! What can happen to a run: the journal's records about it, past tense.
 //!
-//! The run is the fold of these ([`super::state::Run::apply`]); nothing else changes it. A step is
-//! named by its path: `rejoin[m2].add`.
+//! The run is the fold of these ([`super::apply::apply`]); nothing else changes it. A step is named
+//! by its path: `rejoin[m2].add`.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::plan::Plan;
+use super::{path::Path, plan::Plan};
 use crate::domain::{
     base::{
         id::{EtcdId, IncidentId, MemberName, RunId},
@@ -15,11 +17,12 @@ use crate::domain::{
     },
     etcd::evidence::MemberEvidence,
     inventory::Mode,
-    rules::action::Failure,
+    rules::{
+        action::Failure,
+        expr::{Value, stored::exact_map},
+        playbook::model::Show,
+    },
 };
-
-/// A step's path, unique in its run.
-pub type StepPath = String;
 
 /// How a run ended, also the `outcome` of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,30 +71,60 @@ pub enum List {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntryKey {
     /// The step it belongs to.
-    pub step: StepPath,
+    pub step: Path,
     /// Which list.
     pub list: List,
     /// Its place in the list, from 0.
     pub index: usize,
 }
 
-/// What a person is asked at `approve`.
+/// What a person is asked at `approve`. It holds what the step's `show` lists and no more: what is
+/// not listed is left out, so that nobody is shown what the playbook does not want judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
     /// What the approval is bound to.
     pub digest: String,
     /// The chosen survivor.
     pub survivor: Option<MemberName>,
-    /// Lower bound of the expected loss, in revisions.
-    pub loss_lower: u64,
-    /// Upper bound; `None` is unknown.
-    pub loss_upper: Option<u64>,
-    /// What is lost and why that is thought, for people.
+    /// What the step lists.
+    pub show: Vec<Show>,
+    /// The expected loss, in revisions, where it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossShown>,
+    /// What the members and hosts say, for people, where it is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
-    /// Every command that follows.
+    /// Every command that follows, where they are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
     /// When the question lapses.
     pub until: Time,
+}
+
+impl Ask {
+    /// The question with what is listed, and nothing else.
+    #[must_use]
+    pub fn showing(mut self, show: &[Show]) -> Self {
+        let lists = |what| show.contains(&what);
+        self.loss = self.loss.filter(|_| lists(Show::Loss));
+        if !lists(Show::Evidence) {
+            self.evidence.clear();
+        }
+        if !lists(Show::Commands) {
+            self.commands.clear();
+        }
+        self.show = show.to_vec();
+        self
+    }
+}
+
+/// The expected loss as a person is shown it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossShown {
+    /// At least so many revisions.
+    pub lower: u64,
+    /// At most so many; `None` is unknown.
+    pub upper: Option<u64>,
 }
 
 /// One record about a run.
@@ -103,7 +136,7 @@ pub enum RunEvent {
         /// The incident it answers; `None` by hand.
         incident: Option<IncidentId>,
         /// What is done, to what.
-        plan: Box<Plan>,
+        plan: Arc<Plan>,
         /// How irreversible steps are dispatched.
         mode: ModeWord,
         /// Who or what dispatched it.
@@ -112,26 +145,34 @@ pub enum RunEvent {
     /// The items of a loop were fixed.
     ForeachStarted {
         /// The loop.
-        step: StepPath,
+        step: Path,
         /// Its items, in the order they are taken.
-        items: Vec<String>,
+        items: Vec<Arc<str>>,
     },
     /// `until` of a loop came true: the items from here on are left out.
     ForeachStopped {
         /// The loop.
-        step: StepPath,
+        step: Path,
         /// The first item left out.
-        item: String,
+        item: Arc<str>,
+    },
+    /// What a called playbook is given was fixed.
+    CallStarted {
+        /// The call.
+        step: Path,
+        /// Its parameters by name, defaults too.
+        #[serde(with = "exact_map")]
+        params: BTreeMap<String, Value>,
     },
     /// `when` was false.
     StepSkipped {
         /// The step.
-        step: StepPath,
+        step: Path,
     },
     /// About to act.
     StepStarted {
         /// The step.
-        step: StepPath,
+        step: Path,
         /// Which try, from 1.
         attempt: u32,
         /// The filled arguments.
@@ -148,7 +189,7 @@ pub enum RunEvent {
     /// It took effect.
     StepDone {
         /// The step.
-        step: StepPath,
+        step: Path,
         /// Its output.
         output: Json,
         /// Whether there was anything to do.
@@ -160,10 +201,10 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         built: Option<EtcdId>,
     },
-    /// It failed.
+    /// A try failed. Where none was started, it failed before it could act.
     StepFailed {
         /// The step.
-        step: StepPath,
+        step: Path,
         /// Why.
         failure: Failure,
         /// Whether that was the last try.
@@ -172,13 +213,24 @@ pub enum RunEvent {
     /// An in-doubt step was asked for and had not taken effect.
     StepDisproved {
         /// The step.
-        step: StepPath,
+        step: Path,
+        /// What was found that shows it.
+        finding: String,
+    },
+    /// An in-doubt step was asked for, and it cannot be told whether it took effect.
+    StepDoubted {
+        /// The step.
+        step: Path,
+        /// What cannot be told, and why.
+        why: String,
     },
     /// About to act for an entry of `undo` or `finally`.
     EntryStarted {
         /// The entry.
         #[serde(flatten)]
         entry: EntryKey,
+        /// Which try, from 1.
+        attempt: u32,
         /// The filled arguments.
         args: Json,
         /// What stands there now.
@@ -203,18 +255,28 @@ pub enum RunEvent {
         /// Why.
         why: String,
     },
-    /// The entry failed for good; the rest of its list is left out.
+    /// A try of the entry failed. After the last one the rest of its list is left out.
     EntryFailed {
         /// The entry.
         #[serde(flatten)]
         entry: EntryKey,
         /// Why.
         failure: Failure,
+        /// Whether that was the last try.
+        last: bool,
+    },
+    /// It cannot be told whether the entry is needed, or with which arguments: it was not run.
+    EntryDoubted {
+        /// The entry.
+        #[serde(flatten)]
+        entry: EntryKey,
+        /// What cannot be told.
+        why: String,
     },
     /// A person is asked.
     ApprovalAsked {
         /// The `approve` step.
-        step: StepPath,
+        step: Path,
         /// The question.
         ask: Box<Ask>,
     },
@@ -258,9 +320,17 @@ pub enum RunEvent {
         by: String,
         /// Why.
         reason: String,
+        /// What is tried again: a step, a whole iteration or call, or a step whose entries are. See
+        /// [`super::resume`].
+        retry: Vec<Path>,
     },
     /// `verify` held.
     Verified,
+    /// `verify` did not hold in time.
+    VerifyFailed {
+        /// What it was.
+        failure: Failure,
+    },
     /// The end.
     RunFinished {
         /// How.
@@ -302,19 +372,23 @@ kinds! { RunEvent {
     Self::RunStarted { .. } => "run_started",
     Self::ForeachStarted { .. } => "foreach_started",
     Self::ForeachStopped { .. } => "foreach_stopped",
+    Self::CallStarted { .. } => "call_started",
     Self::StepSkipped { .. } => "step_skipped",
     Self::StepStarted { .. } => "step_started",
     Self::StepDone { .. } => "step_done",
     Self::StepFailed { .. } => "step_failed",
     Self::StepDisproved { .. } => "step_disproved",
+    Self::StepDoubted { .. } => "step_doubted",
     Self::EntryStarted { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_started",
     Self::EntryDone { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_done",
     Self::EntrySkipped { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_skipped",
     Self::EntryFailed { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_failed",
+    Self::EntryDoubted { entry: EntryKey { list: List::Undo, .. }, .. } => "undo_doubted",
     Self::EntryStarted { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_started",
     Self::EntryDone { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_done",
     Self::EntrySkipped { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_skipped",
     Self::EntryFailed { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_failed",
+    Self::EntryDoubted { entry: EntryKey { list: List::Finally, .. }, .. } => "finalizer_doubted",
     Self::ApprovalAsked { .. } => "approval_asked",
     Self::Approved { .. } => "approved",
     Self::Denied { .. } => "denied",
@@ -322,6 +396,7 @@ kinds! { RunEvent {
     Self::RunParked { .. } => "run_parked",
     Self::RunResumed { .. } => "run_resumed",
     Self::Verified => "verified",
+    Self::VerifyFailed { .. } => "verify_failed",
     Self::RunFinished { .. } => "run_finished",
 } }
 

@@ -1,27 +1,26 @@
-//! A playbook resolved for one run: text, parameters and targets fixed, stored with the run.
+//! A playbook resolved for one run and stored with it: the tree of steps, with every expression read
+//! and typed, every default in place, and what the run must know of each action.
 //!
-//! Editing YAML never changes a run in flight: the stored text is parsed again, never the file.
+//! Editing YAML never changes a run in flight, and neither does an upgrade: nothing is parsed,
+//! defaulted or looked up in a catalogue again. The text stands beside it for people.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
+use super::path::Path;
 use crate::domain::{
     base::{
         id::{ClusterName, HostName, MemberName, PlaybookName},
-        time::{format_duration, parse_duration},
+        time,
     },
     inventory::Cluster,
     rules::{
-        action::Catalogue,
-        diagnostic::{Diagnostic, Severity},
-        document::{self, DocumentKind},
-        expr::Value,
+        expr::{Expr, Value, stored::exact_map},
         playbook::{
-            model::{Param, ParamType, Playbook},
-            parse,
+            model::{Destroys, Playbook, Step, StepKind},
+            params::{Param, ParamType},
         },
-        yaml::{documents, read::Sink},
     },
 };
 
@@ -32,24 +31,34 @@ pub struct Plan {
     pub playbook: PlaybookName,
     /// The cluster it repairs.
     pub cluster: ClusterName,
-    /// The playbook's document.
+    /// The playbook's document, and those of the playbooks it calls.
     pub text: String,
     /// SHA-256 of [`Plan::text`], hex.
     pub digest: String,
+    /// What it may destroy.
+    pub destroys: Destroys,
+    /// Limit of the whole run; waiting for approval, undo and finalizers excluded.
+    #[serde(with = "time::duration")]
+    pub timeout: Duration,
     /// Parameters by name; those without a value are missing.
-    #[serde(with = "values")]
+    #[serde(with = "exact_map")]
     pub params: BTreeMap<String, Value>,
     /// The members a hole may name, in inventory order.
     pub members: Vec<MemberName>,
     /// The hosts a hole may name, by name.
     pub hosts: Vec<HostName>,
+    /// What is done.
+    pub steps: Vec<Step>,
+    /// Must come true after the last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Expr>,
 }
 
 impl Plan {
     /// Fixes a playbook for a cluster. The errors are for people, one per wrong parameter.
     pub fn new(
         playbook: &Playbook,
-        mut given: BTreeMap<String, Value>,
+        given: BTreeMap<String, Value>,
         inventory: &Cluster,
     ) -> Result<Self, Vec<String>> {
         let mut plan = Self {
@@ -57,25 +66,40 @@ impl Plan {
             cluster: inventory.name.clone(),
             text: playbook.text.clone(),
             digest: playbook.digest.clone(),
+            destroys: playbook.destroys,
+            timeout: playbook.timeout,
             params: BTreeMap::new(),
             members: inventory.etcd.members.iter().map(|member| member.name.clone()).collect(),
             hosts: inventory.hosts.keys().cloned().collect(),
+            steps: playbook.steps.clone(),
+            verify: playbook.verify.clone(),
         };
+        plan.params = plan.accept(&playbook.name, &playbook.params, given)?;
+        Ok(plan)
+    }
+
+    /// What is given for these parameters, with the defaults of what is not, held against the plan's
+    /// lists. The errors are for people.
+    pub fn accept(
+        &self,
+        playbook: &PlaybookName,
+        params: &[Param],
+        mut given: BTreeMap<String, Value>,
+    ) -> Result<BTreeMap<String, Value>, Vec<String>> {
+        let mut accepted = BTreeMap::new();
         let mut wrong = Vec::new();
-        for param in &playbook.params {
-            match plan.param(param, given.remove(&param.name)) {
-                Ok(Some(value)) => drop(plan.params.insert(param.name.clone(), value)),
+        for param in params {
+            match self.accept_one(param, given.remove(&param.name)) {
+                Ok(Some(value)) => drop(accepted.insert(param.name.clone(), value)),
                 Ok(None) => {}
                 Err(why) => wrong.push(why),
             }
         }
-        wrong.extend(
-            given.keys().map(|name| format!("{} has no parameter `{name}`", plan.playbook)),
-        );
-        if wrong.is_empty() { Ok(plan) } else { Err(wrong) }
+        wrong.extend(given.keys().map(|name| format!("{playbook} has no parameter `{name}`")));
+        if wrong.is_empty() { Ok(accepted) } else { Err(wrong) }
     }
 
-    fn param(&self, param: &Param, given: Option<Value>) -> Result<Option<Value>, String> {
+    fn accept_one(&self, param: &Param, given: Option<Value>) -> Result<Option<Value>, String> {
         let Some(value) = given else {
             if param.required {
                 return Err(format!("`{}` must be given", param.name));
@@ -101,71 +125,30 @@ impl Plan {
         Err(format!("`{}`: {} has no {} {name:?}", param.name, self.cluster, param.ty.label()))
     }
 
-    /// The playbook, read again from the stored text.
-    ///
-    /// Fails where the text was written for another catalogue or version than this one.
-    pub fn playbook(&self, catalogue: &Catalogue) -> Result<Playbook, Vec<Diagnostic>> {
-        let file = format!("plan of {}", self.playbook);
-        let mut sink = Sink::new(&file, &self.text);
-        let (documents, found) = documents(&self.text);
-        for (code, span, message, help) in found {
-            sink.push(code, &span, message, help);
+    /// The step at a path; the loop for one of its iterations.
+    pub fn step(&self, path: &Path) -> Option<&Step> {
+        let (last, around) = path.segs().split_last()?;
+        let mut steps = self.steps.as_slice();
+        for seg in around {
+            let step = steps.iter().find(|step| *step.name == *seg.name)?;
+            let is_loop = matches!(step.kind, StepKind::Foreach { .. });
+            steps = inside(step).filter(|_| is_loop == seg.item.is_some())?;
         }
-        let root = documents.first().map(|document| &document.root);
-        let head = root.and_then(|root| document::head(root, &mut sink));
-        let playbook = head
-            .filter(|head| head.kind == DocumentKind::Playbook)
-            .and_then(|head| parse::playbook(&head, &self.text, catalogue, &mut sink));
-        let found = sink.finish();
-        let failed = found.iter().any(|found| found.severity == Severity::Error);
-        playbook.filter(|_| !failed).ok_or(found)
+        let step = steps.iter().find(|step| *step.name == *last.name)?;
+        let fits = last.item.is_none() || matches!(step.kind, StepKind::Foreach { .. });
+        fits.then_some(step)
     }
 }
 
-/// Parameters as JSON. A duration is `{"duration": "5m"}`, as JSON has none.
-mod values {
-    use super::{
-        BTreeMap, Deserialize, Deserializer, Serialize, Serializer, Value, format_duration,
-        parse_duration,
-    };
-
-    pub(super) fn serialize<S: Serializer>(
-        values: &BTreeMap<String, Value>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        let json = |value: &Value| match value {
-            Value::Duration(millis) => {
-                let span = std::time::Duration::from_millis(u64::try_from(*millis).unwrap_or(0));
-                serde_json::json!({ "duration": format_duration(span) })
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Double(_)
-            | Value::Str(_)
-            | Value::Time(_)
-            | Value::List(_)
-            | Value::Map(_) => value.to_json(),
-        };
-        let all: BTreeMap<_, _> = values.iter().map(|(name, value)| (name, json(value))).collect();
-        all.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<BTreeMap<String, Value>, D::Error> {
-        let all = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
-        all.into_iter().map(|(name, json)| Ok((name, value(&json)?))).collect()
-    }
-
-    fn value<E: super::de::Error>(json: &serde_json::Value) -> Result<Value, E> {
-        let read = match json.get("duration").and_then(serde_json::Value::as_str) {
-            Some(text) => parse_duration(text)
-                .ok()
-                .and_then(|span| i64::try_from(span.as_millis()).ok())
-                .map(Value::Duration),
-            None => Value::from_json(json),
-        };
-        read.ok_or_else(|| E::custom(format!("{json} is no parameter's value")))
+/// The steps inside a loop or a call.
+pub fn inside(step: &Step) -> Option<&[Step]> {
+    match &step.kind {
+        StepKind::Foreach { steps, .. } | StepKind::Call { steps, .. } => Some(steps),
+        StepKind::Action(_)
+        | StepKind::Wait { .. }
+        | StepKind::Expect { .. }
+        | StepKind::RecordLoss { .. }
+        | StepKind::RecordNote(_)
+        | StepKind::Approve(_) => None,
     }
 }

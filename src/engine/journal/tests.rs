@@ -1,7 +1,7 @@
 //! What one failed commit does to all others, and how it ends.
 
 use super::*;
-use crate::store::{AlertRow, Append, MemoryStore, StreamName, memory};
+use crate::store::{AlertRow, Append, Fence, MemoryStore, StreamName, memory};
 
 fn journal() -> (Journal, Arc<MemoryStore>) {
     let store = memory();
@@ -80,7 +80,7 @@ async fn a_stream_that_is_refused_harms_no_other() {
     let append = |expected_n| Append {
         stream: StreamName::Process,
         expected_n,
-        fence: 1,
+        fence: Fence(1),
         entries: Vec::new(),
     };
     let wrong = Batch { appends: vec![append(7)], ..Batch::default() };

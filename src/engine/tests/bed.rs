@@ -14,12 +14,12 @@ use super::gate::{Gate, GatedPatient, GatedStore};
 use crate::{
     domain::{
         alert::{Incoming, labels::Labels},
-        base::{id::ClusterName, time::Time},
+        base::time::Time,
         incident::{Closed, Incident},
         inventory::{Cluster, Endpoint, Mode, sample},
         journal::{cluster::ClusterState, record::Attribution},
         rules::{self, Rules, playbook::model::Playbook},
-        run::{apply::Run, plan::Plan},
+        run::{plan::Plan, state::Run},
     },
     engine::{
         Engine, Handle, Settings,
@@ -123,9 +123,9 @@ pub(super) struct Bed {
     pub(super) handle: Handle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Arc<Gate>,
-    setup: Setup,
+    pub(super) setup: Setup,
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    pub(super) task: JoinHandle<()>,
     epoch: Time,
     began: tokio::time::Instant,
 }
@@ -141,20 +141,26 @@ impl Bed {
         Self::on(patient, memory(), setup, Time(1_800_000_000_000)).await
     }
 
-    async fn on(patient: FakeTarget, store: Arc<MemoryStore>, setup: Setup, epoch: Time) -> Self {
+    /// Starts an engine on a store that has something in it already.
+    pub(super) async fn on(
+        patient: FakeTarget,
+        store: Arc<MemoryStore>,
+        setup: Setup,
+        epoch: Time,
+    ) -> Self {
         static SHIPPED: OnceLock<Rules> = OnceLock::new();
         let loaded = match &setup.rules {
             None => SHIPPED.get_or_init(|| load(&shipped())).clone(),
             Some(files) => load(files),
         };
         let settings = Settings {
-            rules: loaded,
+            rules: Arc::new(loaded),
             catalogue: targets::catalogue::catalogue(),
             watch_every: Duration::from_secs(10),
             watch_concurrent: 4,
             runs_concurrent: 4,
             retention: setup.retention,
-            store_on_patient: false,
+            store_on_target: false,
             shutdown_grace: Duration::from_secs(30),
         };
         let metrics = Arc::new(Metrics::new("test", "test"));
@@ -166,7 +172,8 @@ impl Bed {
         let started = Engine::start(settings, clusters, journal, metrics.clone(), clock);
         let (engine, handle) = started.await.unwrap_or_else(|error| panic!("{error}"));
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(engine.run(cancel.clone()));
+        let cancel_of = cancel.clone();
+        let task = tokio::spawn(async move { engine.run(cancel_of).await.unwrap() });
         let began = tokio::time::Instant::now();
         Self { patient, store, handle, metrics, gate, setup, cancel, task, epoch, began }
     }
@@ -216,6 +223,7 @@ impl Bed {
             silenced: None,
         };
         self.handle.observe(vec![incoming]).await.unwrap();
+        handed_over().await;
     }
 
     /// The alert as an Alertmanager lists it.
@@ -226,17 +234,17 @@ impl Bed {
 
     /// All incidents, oldest first.
     pub(super) async fn incidents(&self) -> Vec<Incident> {
-        let incidents = self.handle.read(|state| {
-            state.clusters[&ClusterName::from("c1")].state.incidents.values().cloned().collect()
-        });
+        let incidents = self
+            .handle
+            .read(|state| state.cell("c1").unwrap().state.incidents.values().cloned().collect());
         incidents.await.unwrap()
     }
 
     /// All runs, oldest first.
     pub(super) async fn runs(&self) -> Vec<Run> {
-        let runs = self.handle.read(|state| {
-            state.clusters[&ClusterName::from("c1")].state.runs.values().cloned().collect()
-        });
+        let runs = self
+            .handle
+            .read(|state| state.cell("c1").unwrap().state.runs.values().cloned().collect());
         runs.await.unwrap()
     }
 
@@ -353,13 +361,18 @@ impl Bed {
         &self,
         look: impl FnOnce(&ClusterState) -> T + Send + 'static,
     ) -> T {
-        let known = self.handle.read(|state| look(&state.clusters[&ClusterName::from("c1")].state));
+        let known = self.handle.read(|state| look(&state.cell("c1").unwrap().state));
         known.await.unwrap()
     }
 
     pub(super) async fn command(&self, command: Command) -> Result<Reply, CommandError> {
         self.handle.command(command).await
     }
+}
+
+/// Lets the cells take in what was acknowledged: the paused clock moves only when all is done.
+pub(super) async fn handed_over() {
+    let_pass(Duration::from_millis(1)).await;
 }
 
 /// Moves the paused clock on; everything that is due until then happens in its order.

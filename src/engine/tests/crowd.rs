@@ -1,6 +1,6 @@
 //! Labels that take ever new values: what is bounded, what never is, and what is said of it.
 
-use super::bed::{Bed, QUORUM, three};
+use super::bed::{Bed, QUORUM, handed_over, three};
 use crate::{
     domain::{
         alert::{Incoming, labels::Labels},
@@ -27,6 +27,7 @@ async fn nodes(bed: &Bed, count: usize, firing: bool) {
         silenced: None,
     };
     bed.handle.observe((0..count).map(alert).collect()).await.unwrap();
+    handed_over().await;
 }
 
 fn refused(bed: &Bed) -> usize {

@@ -30,7 +30,7 @@ async fn an_alert_that_is_not_durable_is_refused_and_its_repeat_is_written() {
     bed.pass(5).await;
     bed.handle.observe(vec![alert()]).await.unwrap();
     let bed = bed.crash().await;
-    let alerts = bed.handle.read(|state| state.alerts.iter().filter(|a| a.firing).count());
+    let alerts = bed.handle.read(|state| state.alerts.counts().firing);
     assert_eq!(alerts.await, Some(1));
 }
 
@@ -84,7 +84,7 @@ async fn what_is_over_is_dropped_and_the_ledger_and_losses_never_are() {
     assert!(bed.runs().await.is_empty() && bed.incidents().await.is_empty());
     let kept = bed.known(|state| {
         let attempts = state.ledgers.values().map(Ledger::attempts).sum::<u64>();
-        (attempts, state.losses.len(), state.watches.len())
+        (attempts, state.losses.size(), state.watches.len())
     });
     assert_eq!(kept.await, (1, 1, 1));
 }

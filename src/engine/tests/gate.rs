@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use futures::future::BoxFuture;
+use futures::{future::BoxFuture, stream::BoxStream};
 use tokio::sync::Notify;
 
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
     },
     sim::FakeTarget,
     store::{
-        AlertRow, Batch, Entry, MemoryStore, ObservedRow, Pending, Store, StoreError, StreamHead,
-        StreamName,
+        AlertRow, Batch, Entry, Fence, MemoryStore, ObservedRow, Pending, Store, StoreError,
+        StreamHead, StreamName,
     },
     targets::{AlertState, Deadline, Depth, Target, Toolset},
 };
@@ -96,6 +96,14 @@ impl Store for GatedStore {
         self.0.read(stream, n)
     }
 
+    fn claim(&self, stream: &StreamName) -> BoxFuture<'static, Result<Fence, StoreError>> {
+        self.0.claim(stream)
+    }
+
+    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
+        self.0.read_all()
+    }
+
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
         self.0.streams()
     }
@@ -104,9 +112,10 @@ impl Store for GatedStore {
         &self,
         stream: &StreamName,
         upto: u64,
+        fence: Fence,
         snapshot: Option<Vec<u8>>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.0.compact(stream, upto, snapshot)
+        self.0.compact(stream, upto, fence, snapshot)
     }
 
     fn drop_entries(
@@ -117,8 +126,8 @@ impl Store for GatedStore {
         self.0.drop_entries(stream, ns)
     }
 
-    fn alerts(&self) -> BoxFuture<'_, Result<Vec<AlertRow>, StoreError>> {
-        self.0.alerts()
+    fn alert_rows(&self) -> BoxStream<'_, Result<Vec<AlertRow>, StoreError>> {
+        self.0.alert_rows()
     }
 
     fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>> {

@@ -9,7 +9,7 @@ use crate::{
         inventory::Mode,
         journal::record::{DecodeError, Record, VERSION, kinds},
     },
-    store::{Append, Batch, NewEntry, Store, StreamName},
+    store::{Append, Batch, Fence, NewEntry, Store, StreamName},
 };
 
 fn sample(kind: &str) -> String {
@@ -61,7 +61,7 @@ async fn a_journal_with_an_unknown_record_is_not_started_on() {
     let entry = NewEntry::unchecked("teleported", 1, Time(0), "{}");
     let stream = StreamName::Cluster("c1".into());
     let n = bed.store.streams().await.unwrap().first().map_or(0, |head| head.n);
-    let append = Append { stream, expected_n: n, fence: 9, entries: vec![entry] };
+    let append = Append { stream, expected_n: n, fence: Fence(9), entries: vec![entry] };
     bed.store.commit(Batch { appends: vec![append], ..Batch::default() }).await.unwrap();
     bed.crash().await;
 }

@@ -201,7 +201,7 @@ async fn reconciliation_settles_what_fires_again_and_what_resolved() {
     bed.until(120, "an incident", async |bed| !bed.incidents().await.is_empty()).await;
     bed.patient.set_alerts(Some(Vec::new()));
     bed.pass(130).await;
-    let firing = bed.handle.read(|state| state.alerts.iter().filter(|a| a.firing).count());
+    let firing = bed.handle.read(|state| state.alerts.counts().firing);
     assert_eq!(firing.await, Some(0));
 }
 

@@ -67,7 +67,7 @@ async fn an_open_loss_and_the_daily_limit_hold_back_a_second_automatic_run() {
     bed.command(Command::Ack(losses[0].id, said())).await.unwrap();
     bed.until_reason(120, "daily_limit").await;
     assert_eq!(bed.runs().await.len(), 1);
-    assert_eq!(bed.known(|state| state.losses.len()).await, 1);
+    assert_eq!(bed.known(|state| state.losses.size()).await, 1);
 }
 
 /// Rows: E14.
@@ -169,7 +169,8 @@ async fn the_proof_is_repeated_after_ten_minutes() {
         bed.known(|state| state.watches.iter().map(|w| w.kind).collect::<Vec<_>>()).await
     };
     assert_eq!(watches(&bed).await, [WatchKind::Zombies, WatchKind::Proof]);
-    let rebuilt = bed.runs().await[0].steps["restore"].output().unwrap()["cluster_id"].clone();
+    let rebuilt =
+        bed.runs().await[0].step("restore").unwrap().output().unwrap()["cluster_id"].clone();
     let ids = bed.known(|state| state.watches.iter().map(|w| w.cluster_id).collect::<Vec<_>>());
     let ids = ids.await;
     assert!(ids.iter().all(|id| rebuilt == id.to_string()), "{ids:?} {rebuilt}");

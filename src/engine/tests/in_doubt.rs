@@ -6,7 +6,7 @@ use super::bed::{Bed, QUORUM, let_pass, three};
 use crate::{
     domain::{
         inventory::Mode,
-        run::{apply::Run, event::Outcome},
+        run::{event::Outcome, state::Run},
     },
     sim::{Ask, Fault, State, Wrong},
 };

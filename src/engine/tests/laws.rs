@@ -8,7 +8,7 @@ use crate::{
     domain::{
         inventory::Mode,
         rules::action::ErrorKind,
-        run::{apply::Run, event::Outcome},
+        run::{event::Outcome, state::Run},
     },
     engine::commands::Command,
     sim::{FakeTarget, State},

@@ -6,7 +6,7 @@ use crate::{
         incident::{Closed, ledger::Ledger},
         inventory::Mode,
         rules::action::ErrorKind,
-        run::{apply::Run, event::Outcome},
+        run::{event::Outcome, state::Run},
     },
     engine::commands::{Command, CommandError},
     sim::{FakeTarget, Moment, State},
@@ -338,7 +338,7 @@ async fn one_member_is_rebuilt_alone_where_no_other_host_answers() {
     assert_eq!(outcome(&run), Some(Outcome::Succeeded));
     assert_eq!(bed.patient.voters(), ["m1".into()]);
     let noted = |member: &str| {
-        let note = run.steps.get(&format!("left_out[{member}].report"));
+        let note = run.step(&format!("left_out[{member}].report"));
         note.and_then(|row| row.output()?.get("note")?.as_str().map(str::to_owned))
     };
     assert!(noted("m2").is_some_and(|note| note.contains("h-m2")), "{:?}", noted("m2"));

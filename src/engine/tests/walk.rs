@@ -1,6 +1,6 @@
 //! The order of things in a run, as tables: small playbooks are walked without any effect.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::bed::{book, plan_of};
 use crate::domain::{
@@ -10,9 +10,12 @@ use crate::domain::{
         playbook::model::Playbook,
     },
     run::{
-        apply::Run,
+        apply::apply,
         event::{List, ModeWord, RunEvent},
-        next::{At, Next, next},
+        next::{At, Todo, next},
+        path::Path,
+        resume,
+        state::{Run, Stage},
     },
 };
 
@@ -31,14 +34,15 @@ impl Walk {
         let book = book(steps);
         let mut run = begin(&book);
         let mut trace = Vec::new();
-        let mut checked: Option<String> = None;
+        let mut checked = BTreeSet::new();
         for _ in 0..200 {
-            let what = next(&run, &book, checked.take().as_deref());
+            let known = std::mem::take(&mut checked);
+            let Some(what) = next(&run, &known).into_iter().next() else { return trace };
             let Some(events) = self.answer(&run, what, &mut trace, &mut checked) else {
                 return trace;
             };
             for event in &events {
-                run.apply(event, Time(0));
+                apply(&mut run, event, Time(0)).unwrap();
             }
         }
         panic!("no end: {trace:?}");
@@ -48,58 +52,68 @@ impl Walk {
     fn answer(
         &self,
         run: &Run,
-        what: Next<'_>,
+        what: Todo<'_>,
         trace: &mut Vec<String>,
-        checked: &mut Option<String>,
+        checked: &mut BTreeSet<Path>,
     ) -> Option<Vec<RunEvent>> {
         match what {
-            Next::Rest => None,
-            Next::Start(at) | Next::Retry(at, _) => {
-                trace.push(at.path.clone());
+            Todo::Begin(at) | Todo::Retry(at, _) => {
+                trace.push(at.path.to_string());
                 Some(self.tried(run, &at))
             }
-            Next::Resolve(at) => {
+            Todo::Resolve(at) => {
                 trace.push(format!("? {}", at.path));
                 Some(vec![RunEvent::StepFailed { step: at.path, failure: failure(), last: true }])
             }
-            Next::Expand(at) => {
-                let items = vec!["m1".into(), "m2".into()];
+            Todo::Expand(at) => {
+                let items = vec![Arc::from("m1"), Arc::from("m2")];
                 Some(vec![RunEvent::ForeachStarted { step: at.path, items }])
             }
-            Next::Until(at, _, item) if self.stops.contains(&item.as_str()) => {
+            Todo::Until(at, _, item) if self.stops.contains(&&*item) => {
                 trace.push(format!("stop before {item}"));
                 Some(vec![RunEvent::ForeachStopped { step: at.path, item }])
             }
-            Next::Until(at, _, item) => {
-                *checked = Some(format!("{}[{item}].", at.path));
+            Todo::Until(at, _, item) => {
+                checked.insert(at.path.iteration(item));
                 Some(Vec::new())
             }
-            Next::Entry(key, _, entry) | Next::ResolveEntry(key, _, entry) => {
+            Todo::Entry(key, _, entry)
+            | Todo::RetryEntry(key, _, entry, _)
+            | Todo::ResolveEntry(key, _, entry) => {
                 let word = if key.list == List::Undo { "undo" } else { "finally" };
                 trace.push(format!("{word} {} {}", key.step, entry.call.action));
-                let done = |entry| RunEvent::EntryDone { entry, changed: true, released: None };
+                let attempt = run.entries.get(&key).map_or(0, |row| row.attempts) + 1;
+                let nothing = serde_json::Value::Null;
+                let started = RunEvent::EntryStarted {
+                    entry: key.clone(),
+                    attempt,
+                    args: nothing.clone(),
+                    before: nothing,
+                };
                 let name = format!("{word} {}", key.step);
                 let fails = self.fails.contains(&name.as_str());
-                Some(vec![if fails {
-                    RunEvent::EntryFailed { entry: key, failure: failure() }
+                let ended = if fails {
+                    RunEvent::EntryFailed { entry: key, failure: failure(), last: true }
                 } else {
-                    done(key)
-                }])
+                    RunEvent::EntryDone { entry: key, changed: true, released: None }
+                };
+                Some(vec![started, ended])
             }
-            Next::Unwind(outcome, failure) => {
+            Todo::Unwind(outcome, failure) => {
                 trace.push("unwind".into());
                 Some(vec![RunEvent::UnwindStarted { outcome, failure, undo: true }])
             }
-            Next::Park(failure) => {
-                trace.push(format!("park: {}", failure.message));
+            Todo::Park(parking) => {
+                let (cause, _) = parking.why.split_once(". ").unwrap();
+                trace.push(format!("park: {cause}"));
                 None
             }
-            Next::Verify(_) => Some(vec![RunEvent::Verified]),
-            Next::Finish(outcome, _) => {
+            Todo::Verify(_) => Some(vec![RunEvent::Verified]),
+            Todo::Finish(outcome, _) => {
                 trace.push(outcome.label().into());
                 None
             }
-            Next::Await(..) => {
+            Todo::Await(..) => {
                 trace.push("await".into());
                 None
             }
@@ -117,7 +131,8 @@ impl Walk {
             held: None,
             irreversible: at.step.irreversible,
         };
-        let listed = |names: &[&str]| names.contains(&step.as_str());
+        let name = step.to_string();
+        let listed = |names: &[&str]| names.contains(&name.as_str());
         let result = if listed(self.fails) {
             let last = attempt >= at.step.retry.attempts;
             RunEvent::StepFailed { step, failure: failure(), last }
@@ -140,7 +155,7 @@ fn failure() -> Failure {
 }
 
 fn begin(book: &Playbook) -> Run {
-    let plan = Box::new(plan_of(book));
+    let plan = Arc::new(plan_of(book));
     let started =
         RunEvent::RunStarted { incident: None, plan, mode: ModeWord::Auto, by: "a test".into() };
     Run::start(RunId(uuid::Uuid::nil()), &started, Time(0)).unwrap()
@@ -210,19 +225,20 @@ fn what_found_nothing_to_do_is_neither_undone_nor_finalized() {
 /// Rows: E22.
 #[test]
 fn a_later_try_that_finds_nothing_to_do_found_the_traces_of_the_first() {
-    let book = book(TWO);
-    let mut run = begin(&book);
+    let mut run = begin(&book(TWO));
     let walk = Walk { unchanged: &["a"], ..Walk::default() };
-    let Next::Start(at) = next(&run, &book, None) else { panic!("it starts") };
-    let tried = walk.tried(&run, &at);
-    run.apply(&tried[0], Time(0));
-    let cut = RunEvent::StepFailed { step: "a".into(), failure: failure(), last: false };
-    run.apply(&cut, Time(0));
-    walk.tried(&run, &at).iter().for_each(|event| run.apply(event, Time(0)));
-    assert!(matches!(
-        run.steps["a"].stage,
-        crate::domain::run::apply::Stage::Done { changed: true, .. }
-    ));
+    let tried = walk.tried(&run, &begins(&run));
+    apply(&mut run, &tried[0], Time(0)).unwrap();
+    let step = Path::root().step("a");
+    let cut = RunEvent::StepFailed { step, failure: failure(), last: false };
+    apply(&mut run, &cut, Time(0)).unwrap();
+    let again = next(&run, &BTreeSet::new());
+    let [Todo::Retry(at, _)] = &again[..] else { panic!("it tries again: {again:?}") };
+    for event in walk.tried(&run, at) {
+        apply(&mut run, &event, Time(0)).unwrap();
+    }
+    let stage = &run.step("a").unwrap().stage;
+    assert!(matches!(stage, Stage::Done { changed: true, .. }), "{stage:?}");
 }
 
 const LOOP: &str = r#"
@@ -332,25 +348,33 @@ fn after_the_point_of_no_return_a_failure_parks() {
 #[test]
 fn a_resumed_run_looks_again_before_it_judges_again() {
     let steps = r"
-    - name: change
-      host.service.unmask: {member: m1}
+    - name: gone
+      irreversible: true
+      host.service.start: {member: m1}
     - name: look
       host.service.unmask: {member: m2}
     - name: judge
       host.service.unmask: {member: m3}
 ";
-    let book = book(steps);
-    let mut run = begin(&book);
+    let mut run = begin(&book(steps));
     let walk = Walk { fails: &["judge"], unchanged: &["look"], ..Walk::default() };
     for _ in 0..3 {
-        let Next::Start(at) = next(&run, &book, None) else { panic!("it starts") };
-        walk.tried(&run, &at).iter().for_each(|event| run.apply(event, Time(0)));
+        for event in walk.tried(&run, &begins(&run)) {
+            apply(&mut run, &event, Time(0)).unwrap();
+        }
     }
     let parked = RunEvent::RunParked { why: "no".into(), armed: Vec::new() };
-    let resumed = RunEvent::RunResumed { by: "ann".into(), reason: "looked".into() };
-    for event in [parked, resumed] {
-        run.apply(&event, Time(0));
+    apply(&mut run, &parked, Time(0)).unwrap();
+    let retry = resume::retry(&run);
+    let resumed = RunEvent::RunResumed { by: "ann".into(), reason: "looked".into(), retry };
+    apply(&mut run, &resumed, Time(0)).unwrap();
+    assert_eq!(begins(&run).path.to_string(), "look");
+}
+
+/// The one step that can begin.
+fn begins(run: &Run) -> At<'_> {
+    match next(run, &BTreeSet::new()).into_iter().next() {
+        Some(Todo::Begin(at)) => at,
+        other => panic!("a step begins, not {other:?}"),
     }
-    let Next::Start(at) = next(&run, &book, None) else { panic!("it looks") };
-    assert_eq!(at.path, "look");
 }

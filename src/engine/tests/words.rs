@@ -3,14 +3,13 @@
 use super::bed::{Bed, QUORUM, three};
 use crate::{
     domain::{
-        base::id::ClusterName,
+        cell::response_bindings,
         inventory::Mode,
         rules::{
             expr::{Type, Value},
             vocabulary,
         },
     },
-    engine::variables::response_roots,
     sim::State,
 };
 
@@ -54,12 +53,12 @@ async fn every_variable_is_of_the_type_that_rules_are_checked_against() {
     bed.alert(QUORUM, &[], true).await;
     bed.pass(30).await;
     let found = bed.handle.read(|state| {
-        let watched = &state.clusters[&ClusterName::from("c1")];
-        let incident = watched.state.open_incidents().next().unwrap();
-        let response = state.response(&incident.subject.response).unwrap();
+        let cell = state.cell("c1").unwrap();
+        let incident = cell.state.open_incidents().next().unwrap();
+        let response = state.response(incident.subject.response.as_str()).unwrap();
         let (subject, now) = (&incident.subject, state.now());
-        let signals = state.correlation.signals(subject, &response, &state.alerts, now);
-        let roots = response_roots(watched, subject, &signals, now);
+        let signals = cell.signals.signals(subject, &response, now);
+        let roots = response_bindings(&cell, subject, &signals, now);
         let names: Vec<&str> = signals.iter().map(|signal| signal.name.as_str()).collect();
         let schema = vocabulary::response_schema(names, ["cluster"]);
         let check = |(name, value): (&String, &Value)| match schema.roots.get(name.as_str()) {

@@ -10,13 +10,14 @@ use crate::{
             id::{ClusterName, HostName, IncidentId, LossId, MemberName, RunId},
             time::Time,
         },
+        cell::Cell,
         etcd::{
             evidence::MemberEvidence,
             reading::{Answer, Reading, Vantage},
             verdict::MemberState,
         },
     },
-    engine::state::{State, Watched},
+    engine::state::State,
 };
 
 /// A cluster.
@@ -161,19 +162,19 @@ pub struct ReadingView {
 
 impl ClusterView {
     /// The line of a list.
-    pub fn line(state: &State, watched: &Watched) -> Self {
-        let look = watched.look.as_deref();
+    pub fn line(state: &State, cell: &Cell) -> Self {
+        let look = cell.look();
         let judgement = look.map(|look| &look.judgement);
         let voters = judgement.map_or(&[][..], |judgement| &judgement.voters);
         let alive = |name: &&MemberName| {
             let member = judgement.and_then(|judgement| judgement.members.get(*name));
             member.is_some_and(|member| member.alive == Some(true))
         };
-        let pause = watched.state.pause(state.now());
+        let pause = cell.state.pause(state.now());
         Self {
-            name: watched.inventory.name.clone(),
-            labels: watched.inventory.labels.clone(),
-            mode: watched.inventory.mode.label().into(),
+            name: cell.name().clone(),
+            labels: cell.inventory().labels.clone(),
+            mode: cell.inventory().mode.label().into(),
             verdict: judgement.map_or("unknown", |judgement| judgement.quorum.label()).into(),
             reason: judgement.map_or("not looked at yet".into(), |j| j.reason.clone()),
             leader: judgement.and_then(|judgement| judgement.leader.clone()),
@@ -181,7 +182,8 @@ impl ClusterView {
             blind: judgement.and_then(|judgement| judgement.blind.clone()),
             alive: voters.iter().filter(alive).count(),
             voters: voters.len(),
-            last_seen: watched
+            last_seen: cell
+                .sight
                 .observed
                 .as_ref()
                 .map(|row| Seen { at: row.at, revision: row.voters.revision }),
@@ -190,9 +192,9 @@ impl ClusterView {
                 reason: pause.said.reason.clone(),
                 until: pause.until,
             }),
-            incidents: watched.state.open_incidents().map(|incident| incident.id).collect(),
-            run: watched.state.open_run().map(|run| run.id),
-            open_loss: watched.state.open_loss().map(|loss| loss.id),
+            incidents: cell.state.open_incidents().map(|incident| incident.id).collect(),
+            run: cell.state.open_run().map(|run| run.id),
+            open_loss: cell.state.open_loss().map(|loss| loss.id),
             members: Vec::new(),
             attested: Vec::new(),
             findings: Vec::new(),
@@ -202,9 +204,9 @@ impl ClusterView {
     }
 
     /// Everything.
-    pub fn whole(state: &State, watched: &Watched) -> Self {
-        let mut view = Self::line(state, watched);
-        if let Some(look) = &watched.look {
+    pub fn whole(state: &State, cell: &Cell) -> Self {
+        let mut view = Self::line(state, cell);
+        if let Some(look) = cell.look() {
             let members = look.judgement.members.iter();
             view.members = members
                 .map(|(name, member)| {
@@ -218,7 +220,7 @@ impl ClusterView {
                 hosts.filter_map(|(name, host)| Some((name.clone(), host.free_bytes?))).collect();
         }
         let now = state.now();
-        let said = watched.state.attested.iter().filter(|(_, said)| said.until > now);
+        let said = cell.state.attested.iter().filter(|(_, said)| said.until > now);
         view.attested = said
             .map(|(member, said)| Attested {
                 member: member.clone(),
@@ -227,7 +229,7 @@ impl ClusterView {
                 until: said.until,
             })
             .collect();
-        let findings = watched.state.findings.values();
+        let findings = cell.state.findings.values();
         view.findings = findings.map(|f| Finding { run: f.run, text: f.text.clone() }).collect();
         view
     }

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::pairs;
-use crate::{
-    domain::{
-        base::{
-            id::{ClusterName, IncidentId, PlaybookName, ResponseName, RunId},
-            time::Time,
-        },
-        incident::{Incident, correlation::Signal},
+use crate::domain::{
+    base::{
+        id::{ClusterName, IncidentId, PlaybookName, ResponseName, RunId},
+        time::Time,
     },
-    engine::state::State,
+    cell::Cell,
+    incident::{Incident, correlation::Signal},
 };
 
 /// An incident.
@@ -107,10 +105,11 @@ pub struct Line {
 
 impl IncidentView {
     /// The line of a list.
-    pub fn line(state: &State, incident: &Incident) -> Self {
-        let response = state.response(&incident.subject.response);
+    pub fn line(cell: &Cell, incident: &Incident) -> Self {
+        let response = cell.response(incident.subject.response.as_str());
         let open = incident.closed.is_none() && incident.confirmed_at.is_none();
-        let due = response.filter(|_| open).and_then(|r| incident.confirming.due(&r.grace));
+        let streaks = cell.streaks_of(incident.id);
+        let due = response.filter(|_| open).and_then(|r| streaks.confirming.due(&r.grace));
         Self {
             id: incident.id,
             cluster: incident.subject.cluster.clone(),
@@ -145,14 +144,14 @@ impl IncidentView {
     }
 
     /// Everything.
-    pub fn whole(state: &State, incident: &Incident) -> Self {
-        let mut view = Self::line(state, incident);
+    pub fn whole(now: Time, cell: &Cell, incident: &Incident) -> Self {
+        let mut view = Self::line(cell, incident);
         view.alert = pairs(&incident.alert);
         let line = |(at, text): &(Time, String)| Line { at: *at, text: text.clone() };
         view.timeline = incident.timeline.iter().map(line).collect();
-        if let Some(response) = state.response(&incident.subject.response) {
-            let (subject, now) = (&incident.subject, state.now());
-            let signals = state.correlation.signals(subject, &response, &state.alerts, now);
+        let subject = &incident.subject;
+        if let Some(response) = cell.response(subject.response.as_str()) {
+            let signals = cell.signals.signals(subject, response, now);
             view.signals = signals.iter().map(SignalView::new).collect();
         }
         view

@@ -28,6 +28,7 @@ use crate::{
     domain::{
         alert::{Alert, labels::Labels},
         base::{id::ClusterName, time::Time},
+        incident::owners::Owner,
     },
     engine::state::State,
 };
@@ -64,6 +65,12 @@ pub struct ErrorView {
     /// Where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// Where the token is that an order needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+    /// That the server knows the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 /// The answer to a webhook.
@@ -116,11 +123,13 @@ pub struct AlertView {
 impl AlertView {
     /// Copies an alert.
     pub fn new(state: &State, alert: &Alert) -> Self {
-        let owners = state.clusters.values().filter(|c| c.inventory.matches.matches(&alert.labels));
-        let mut owners: Vec<_> = owners.map(|c| c.inventory.name.clone()).collect();
-        let cluster = if owners.len() == 1 { owners.pop() } else { None };
+        let (cluster, ambiguous) = match state.alerts.owner(alert) {
+            Owner::Cluster(cluster) => (Some(cluster), Vec::new()),
+            Owner::Unmatched => (None, Vec::new()),
+            Owner::Ambiguous(clusters) => (None, clusters),
+        };
         Self {
-            fingerprint: format!("{:016x}", alert.fingerprint),
+            fingerprint: format!("{:016x}", alert.fingerprint()),
             state: if alert.firing { "firing" } else { "resolved" }.into(),
             silenced: alert.silenced,
             undelivered: alert.firing && !alert.delivered,
@@ -130,7 +139,7 @@ impl AlertView {
             seen_at: alert.seen_at,
             changed_at: alert.changed_at,
             cluster,
-            ambiguous: owners,
+            ambiguous,
         }
     }
 }

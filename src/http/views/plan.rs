@@ -76,7 +76,6 @@ impl From<&Loss> for ExpectedLoss {
 impl PlanView {
     /// Copies a preview.
     pub fn new(state: &State, preview: &Preview) -> Self {
-        let watched = state.clusters.get(&preview.plan.cluster);
         let destroys = match preview.playbook.destroys {
             Destroys::Nothing => "nothing",
             Destroys::Member => "member",
@@ -95,7 +94,7 @@ impl PlanView {
             cluster: preview.plan.cluster.clone(),
             digest: preview.plan.digest.clone(),
             params: params.map(|(name, value)| (name.clone(), value.to_json())).collect(),
-            evidence: watched.map(|watched| ClusterView::whole(state, watched)),
+            evidence: Some(ClusterView::whole(state, &preview.cell)),
             survivor: look.and_then(|look| look.survivor.as_ref().map(ToString::to_string)),
             loss: look.and_then(|look| look.loss.as_ref()).map(ExpectedLoss::from),
             commands: preview.commands.clone(),

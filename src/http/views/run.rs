@@ -8,23 +8,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::{
-    domain::{
-        base::{
-            id::{ClusterName, IncidentId, MemberName, PlaybookName, RunId},
-            time::Time,
-        },
-        inventory::Mode,
-        rules::{
-            action::{Catalogue, Changes, Failure},
-            playbook::model::{ActionCall, Entry, Playbook, Step, StepKind},
-        },
-        run::{
-            apply::{Run, Stage, StepRun},
-            event::{EntryKey, List},
-        },
+use crate::domain::{
+    base::{
+        id::{ClusterName, IncidentId, MemberName, PlaybookName, RunId},
+        time::Time,
     },
-    engine::state::State,
+    inventory::Mode,
+    rules::{
+        action::{Changes, Failure},
+        playbook::model::{ActionCall, Entry, Show, Step, StepKind},
+    },
+    run::{
+        event::{EntryKey, List},
+        path::Path,
+        state::{Run, Stage, StepRun},
+    },
 };
 
 /// A run.
@@ -90,9 +88,12 @@ pub struct AskView {
     pub digest: String,
     /// The chosen survivor.
     pub survivor: Option<MemberName>,
-    /// At least so many revisions are lost.
-    pub loss_lower: u64,
-    /// At most so many; `None` is unknown.
+    /// What is shown: `evidence`, `loss`, `commands`; what is not listed is left out.
+    #[serde(default)]
+    pub show: Vec<Show>,
+    /// At least so many revisions are lost; `None` where it is not shown.
+    pub loss_lower: Option<u64>,
+    /// At most so many; `None` is unknown, or not shown.
     pub loss_upper: Option<u64>,
     /// What that rests on.
     pub evidence: Vec<String>,
@@ -133,7 +134,7 @@ pub struct StepView {
     pub path: String,
     /// How deep it stands in loops.
     pub depth: usize,
-    /// The action's name, or `foreach`, `wait`, `expect`, `record`, `approve`.
+    /// The action's name, or `foreach`, `call`, `wait`, `expect`, `record`, `approve`.
     pub does: String,
     /// A word of the closed list of step states.
     pub state: String,
@@ -200,13 +201,14 @@ impl RunView {
             finished_at: finished.map(|(.., at)| *at),
             outcome: finished.map(|(outcome, ..)| outcome.label().into()),
             failure: failure.map(FailureView::from),
-            past_return: run.past_return.clone(),
+            past_return: run.past_return.as_ref().map(ToString::to_string),
             ask: run.ask.as_ref().map(|(_, ask)| AskView {
                 open: run.is_asking(),
                 digest: ask.digest.clone(),
                 survivor: ask.survivor.clone(),
-                loss_lower: ask.loss_lower,
-                loss_upper: ask.loss_upper,
+                show: ask.show.clone(),
+                loss_lower: ask.loss.map(|loss| loss.lower),
+                loss_upper: ask.loss.and_then(|loss| loss.upper),
                 evidence: ask.evidence.clone(),
                 commands: ask.commands.clone(),
                 until: ask.until,
@@ -234,44 +236,46 @@ impl RunView {
     }
 
     /// Everything.
-    pub fn whole(state: &State, run: &Run) -> Self {
+    pub fn whole(run: &Run) -> Self {
         let mut view = Self::line(run);
         let params = run.plan.params.iter();
         view.params = params.map(|(name, value)| (name.clone(), value.to_json())).collect();
-        view.steps = match state.playbook_of(run.id) {
-            Some(playbook) => steps(run, &playbook, &state.settings.catalogue),
-            None => bare_steps(run),
-        };
+        let mut walk = Walk { run, out: Vec::new() };
+        walk.steps(&run.plan.steps, &Path::root(), 0);
+        view.steps = walk.out;
         view
     }
 }
 
-fn steps(run: &Run, playbook: &Playbook, catalogue: &Catalogue) -> Vec<StepView> {
-    let mut walk = Walk { run, catalogue, out: Vec::new() };
-    walk.steps(&playbook.steps, "", 0);
-    walk.out
-}
-
 struct Walk<'a> {
     run: &'a Run,
-    catalogue: &'a Catalogue,
     out: Vec<StepView>,
 }
 
 impl Walk<'_> {
-    fn steps(&mut self, steps: &[Step], prefix: &str, depth: usize) {
+    fn steps(&mut self, steps: &[Step], scope: &Path, depth: usize) {
         for step in steps {
-            let path = format!("{prefix}{}", step.name);
+            let path = scope.step(step.name.as_str());
             let view = self.view(step, &path, depth);
             let place = self.out.len();
             self.out.push(view);
-            let StepKind::Foreach { steps: inner, .. } = &step.kind else { continue };
-            let items = self.run.items.get(&path).map_or(&[][..], Vec::as_slice);
-            let stopped = self.run.stopped.get(&path);
-            for item in items.iter().take_while(|item| Some(*item) != stopped) {
-                self.steps(inner, &format!("{path}[{item}]."), depth + 1);
+            match &step.kind {
+                StepKind::Foreach { steps: inner, .. } => {
+                    for item in self.run.items_of(&path) {
+                        self.steps(inner, &path.iteration(item.clone()), depth + 1);
+                    }
+                }
+                StepKind::Call { steps: inner, .. } => self.steps(inner, &path, depth + 1),
+                StepKind::Action(_)
+                | StepKind::Wait { .. }
+                | StepKind::Expect { .. }
+                | StepKind::RecordLoss { .. }
+                | StepKind::RecordNote(_)
+                | StepKind::Approve(_) => continue,
             }
-            if !self.run.steps.contains_key(&path) && self.run.items.contains_key(&path) {
+            let has_begun =
+                self.run.items.contains_key(&path) || self.run.calls.contains_key(&path);
+            if !self.run.steps.contains_key(&path) && has_begun {
                 let inside = self.out[place + 1..].iter();
                 let words: Vec<_> = inside.map(|step| step.state.as_str()).collect();
                 self.out[place].state = loop_state(&words).into();
@@ -279,15 +283,22 @@ impl Walk<'_> {
         }
     }
 
-    fn view(&self, step: &Step, path: &str, depth: usize) -> StepView {
+    fn view(&self, step: &Step, path: &Path, depth: usize) -> StepView {
         let run = self.run;
         let mut view = StepView::new(path, does(&step.kind), run, run.steps.get(path));
         view.depth = depth;
         view.irreversible = step.irreversible;
-        let spec = self.catalogue.get(view.does.as_str());
-        if spec.is_none_or(|spec| spec.changes == Changes::Nothing) {
-            view.changed = None; // it only looks
-        }
+        let writes = match &step.kind {
+            StepKind::Action(call) => call.traits.changes != Changes::Nothing,
+            StepKind::Foreach { .. }
+            | StepKind::Call { .. }
+            | StepKind::Wait { .. }
+            | StepKind::Expect { .. }
+            | StepKind::RecordLoss { .. }
+            | StepKind::RecordNote(_)
+            | StepKind::Approve(_) => false,
+        };
+        view.changed = view.changed.filter(|_| writes);
         if matches!(step.kind, StepKind::Approve(_))
             && let Some((asked, _)) = run.ask.as_ref().filter(|(asked, _)| asked == path)
             && !run.steps.contains_key(asked)
@@ -329,18 +340,12 @@ fn does(kind: &StepKind) -> &str {
     match kind {
         StepKind::Action(ActionCall { action, .. }) => action,
         StepKind::Foreach { .. } => "foreach",
+        StepKind::Call { .. } => "call",
         StepKind::Wait { .. } => "wait",
         StepKind::Expect { .. } => "expect",
         StepKind::RecordLoss { .. } | StepKind::RecordNote(_) => "record",
         StepKind::Approve(_) => "approve",
     }
-}
-
-/// What has begun, where the stored plan cannot be read by this version.
-fn bare_steps(run: &Run) -> Vec<StepView> {
-    let mut rows: Vec<_> = run.steps.iter().collect();
-    rows.sort_by_key(|(_, row)| row.order);
-    rows.into_iter().map(|(path, row)| StepView::new(path, "?", run, Some(row))).collect()
 }
 
 impl StepView {
@@ -349,16 +354,15 @@ impl StepView {
         self.output.get("note")?.as_str().filter(|_| self.does == "record")
     }
 
-    fn new(path: &str, does: &str, run: &Run, row: Option<&StepRun>) -> Self {
+    fn new(path: &Path, does: &str, run: &Run, row: Option<&StepRun>) -> Self {
         let (changed, output, failure) = match row.map(|row| &row.stage) {
             Some(Stage::Done { output, changed }) => (Some(*changed), output.clone(), None),
             Some(Stage::Failed { failure, .. }) => (None, Json::Null, Some(failure.into())),
-            Some(Stage::Started | Stage::Skipped | Stage::Disproved) | None => {
-                (None, Json::Null, None)
-            }
+            Some(Stage::Started | Stage::Skipped | Stage::Disproved | Stage::Doubted { .. })
+            | None => (None, Json::Null, None),
         };
         Self {
-            path: path.into(),
+            path: path.to_string(),
             depth: 0,
             does: does.into(),
             state: word(run, row).into(),
@@ -380,7 +384,7 @@ fn word(run: &Run, row: Option<&StepRun>) -> &'static str {
     match row.map(|row| &row.stage) {
         None | Some(Stage::Disproved) => "pending",
         Some(Stage::Started | Stage::Failed { last: false, .. }) if run.is_active() => "running",
-        Some(Stage::Started) => "in_doubt",
+        Some(Stage::Started | Stage::Doubted { .. }) => "in_doubt",
         Some(Stage::Done { .. }) => "done",
         Some(Stage::Skipped) => "skipped",
         Some(Stage::Failed { .. }) => "failed",
@@ -401,11 +405,21 @@ fn settle(view: &mut StepView) {
     }
 }
 
-fn entry_view(run: &Run, path: &str, list: List, index: usize, entry: &Entry) -> Option<EntryView> {
-    let row = run.entries.get(&EntryKey { step: path.into(), list, index })?;
+fn entry_view(
+    run: &Run,
+    path: &Path,
+    list: List,
+    index: usize,
+    entry: &Entry,
+) -> Option<EntryView> {
+    let row = run.entries.get(&EntryKey { step: path.clone(), list, index })?;
     let failure = match &row.stage {
         Stage::Failed { failure, .. } => Some(failure.into()),
-        Stage::Started | Stage::Done { .. } | Stage::Skipped | Stage::Disproved => None,
+        Stage::Started
+        | Stage::Done { .. }
+        | Stage::Skipped
+        | Stage::Disproved
+        | Stage::Doubted { .. } => None,
     };
     let list = match list {
         List::Undo => "undo",
@@ -413,7 +427,7 @@ fn entry_view(run: &Run, path: &str, list: List, index: usize, entry: &Entry) ->
     };
     Some(EntryView {
         list: list.into(),
-        does: entry.call.action.into(),
+        does: entry.call.action.clone(),
         state: word(run, Some(row)).into(),
         failure,
         at: row.at,

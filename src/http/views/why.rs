@@ -1,5 +1,7 @@
 //! The whole chain behind an alert, an incident, a run or a loss, in the order it happened.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AlertView, ClusterView, ExpectedLoss, IncidentView, LossView, RunView, advice};
@@ -10,11 +12,12 @@ use crate::{
             id::{IncidentId, LossId, PlaybookName, ResponseName, RunId},
             time::{Time, format_duration},
         },
+        cell::Cell,
         incident::Incident,
         rules::response::Response,
-        run::apply::Run,
+        run::state::Run,
     },
-    engine::state::{State, Watched},
+    engine::state::State,
 };
 
 /// How many alerts of an incident are shown: one tells the story, thousands hide it.
@@ -127,22 +130,21 @@ impl WhyView {
         let mut view = match question {
             Question::Alert(print) => Self::of_alerts(state, id, *print)?,
             Question::Incident(incident) => {
-                let watched = state.cluster_of_incident(*incident)?;
-                Self::of_incident(state, id, watched, watched.state.incidents.get(incident)?)
+                let cell = state.cell_of_incident(*incident)?;
+                Self::of_incident(state, id, &cell, cell.state.incidents.get(incident)?)
             }
             Question::Run(run) => {
-                let watched = state.cluster_of_run(*run)?;
-                Self::of_run(state, id, watched, watched.state.runs.get(run)?)
+                let cell = state.cell_of_run(*run)?;
+                Self::of_run(state, id, &cell, cell.state.runs.get(run)?)
             }
             Question::Loss(loss) => {
-                let mut clusters = state.clusters.values();
-                let watched = clusters.find(|c| c.state.losses.contains_key(loss))?;
-                let record = watched.state.losses.get(loss)?;
-                match watched.state.runs.get(&record.run) {
-                    Some(run) => Self::of_run(state, id, watched, run),
+                let cell = state.cell_of_loss(*loss)?;
+                let record = cell.state.losses.get(loss)?;
+                match cell.state.runs.get(&record.run) {
+                    Some(run) => Self::of_run(state, id, &cell, run),
                     None => Self {
                         losses: vec![LossView::new(record)],
-                        ..Self::of_cluster(state, id, watched)
+                        ..Self::of_cluster(state, id, &cell)
                     },
                 }
             }
@@ -171,21 +173,20 @@ impl WhyView {
         }
     }
 
-    fn of_cluster(state: &State, id: &str, watched: &Watched) -> Self {
-        let look = watched.look.as_deref();
+    fn of_cluster(state: &State, id: &str, cell: &Cell) -> Self {
+        let look = cell.look();
         Self {
-            evidence: Some(ClusterView::whole(state, watched)),
+            evidence: Some(ClusterView::whole(state, cell)),
             survivor: look.and_then(|look| look.survivor.as_ref().map(ToString::to_string)),
             expected_loss: look.and_then(|look| look.loss.as_ref()).map(ExpectedLoss::from),
             ..Self::empty(id)
         }
     }
 
-    fn of_incident(state: &State, id: &str, watched: &Watched, incident: &Incident) -> Self {
-        let mut view = Self::of_cluster(state, id, watched);
-        let ids = state.correlation.alerts_of(&incident.subject);
-        let alerts = ids.iter().filter_map(|id| state.alerts.get(*id));
-        let mut alerts: Vec<&Alert> = alerts.collect();
+    fn of_incident(state: &State, id: &str, cell: &Cell, incident: &Incident) -> Self {
+        let mut view = Self::of_cluster(state, id, cell);
+        let alerts = cell.signals.alerts_of(&incident.subject);
+        let mut alerts: Vec<Arc<Alert>> = alerts.into_iter().cloned().collect();
         if alerts.is_empty() {
             // a subject with labels that is over is not indexed; the alert that opened it is kept
             alerts.extend(state.alerts.find(&incident.alert));
@@ -193,61 +194,63 @@ impl WhyView {
         alerts.sort_by_key(|alert| (!alert.firing, alert.starts_at));
         view.alerts_total = alerts.len();
         alerts.truncate(ALERTS_MAX);
-        if let Some(response) = state.response(&incident.subject.response) {
+        if let Some(response) = cell.response(incident.subject.response.as_str()) {
             for alert in &alerts {
-                add_matches(&response, alert, &mut view.matched);
+                add_matches(response, alert, &mut view.matched);
             }
-            view.window = Some(Window::new(state, incident, &response));
-            view.response = Some(ResponseView::new(&response));
+            view.window = Some(Window::new(state.now(), cell, incident, response));
+            view.response = Some(ResponseView::new(response));
         }
-        view.alerts = alerts.into_iter().map(|alert| AlertView::new(state, alert)).collect();
-        view.incident = Some(IncidentView::whole(state, incident));
-        let runs = incident.runs.iter().filter_map(|(run, ..)| watched.state.runs.get(run));
-        view.runs = runs.map(|run| RunView::whole(state, run)).collect();
+        view.alerts = alerts.iter().map(|alert| AlertView::new(state, alert)).collect();
+        view.incident = Some(IncidentView::whole(state.now(), cell, incident));
+        let runs = incident.runs.iter().filter_map(|(run, ..)| cell.state.runs.get(run));
+        view.runs = runs.map(RunView::whole).collect();
         let of_these = |run: RunId| incident.runs.iter().any(|(id, ..)| *id == run);
-        let losses = watched.state.losses.values().filter(|loss| of_these(loss.run));
+        let losses = cell.state.losses.values().filter(|loss| of_these(loss.run));
         view.losses = losses.map(LossView::new).collect();
         view
     }
 
-    fn of_run(state: &State, id: &str, watched: &Watched, run: &Run) -> Self {
-        let incident = run.incident.and_then(|id| watched.state.incidents.get(&id));
+    fn of_run(state: &State, id: &str, cell: &Cell, run: &Run) -> Self {
+        let incident = run.incident.and_then(|id| cell.state.incidents.get(&id));
         if let Some(incident) = incident {
-            let mut view = Self::of_incident(state, id, watched, incident);
+            let mut view = Self::of_incident(state, id, cell, incident);
             view.runs.retain(|other| other.id == run.id);
             view.losses.retain(|loss| loss.run == run.id);
             return view;
         }
-        let mut view = Self::of_cluster(state, id, watched);
-        view.runs = vec![RunView::whole(state, run)];
-        let losses = watched.state.losses.values().filter(|loss| loss.run == run.id);
+        let mut view = Self::of_cluster(state, id, cell);
+        view.runs = vec![RunView::whole(run)];
+        let losses = cell.state.losses.values().filter(|loss| loss.run == run.id);
         view.losses = losses.map(LossView::new).collect();
         view
     }
 
     /// From an alert to the newest incident it belongs to.
     fn of_alerts(state: &State, id: &str, print: u64) -> Option<Self> {
-        let alerts: Vec<&Alert> = state.alerts.by_fingerprint(print).collect();
-        let first = *alerts.first()?;
+        let alerts: Vec<Arc<Alert>> = state.alerts.by_fingerprint(print);
+        let first = alerts.first()?;
         let shown: Vec<_> = alerts.iter().map(|alert| AlertView::new(state, alert)).collect();
         let cluster = shown.first().and_then(|alert| alert.cluster.clone());
-        let watched = cluster.and_then(|cluster| state.clusters.get(&cluster));
-        let mut view = match watched {
+        let cell = cluster.and_then(|cluster| state.cell(cluster.as_str()));
+        let mut view = match cell {
             None => Self::empty(id),
-            Some(watched) => {
-                let incidents = watched.state.incidents.values().rev();
-                let mut of_this = incidents.filter(|incident| {
-                    incident.alert == first.labels
-                        || state.correlation.alerts_of(&incident.subject).contains(&first.id)
-                });
+            Some(cell) => {
+                let is_of = |incident: &Incident| {
+                    let alerts = cell.signals.alerts_of(&incident.subject);
+                    alerts.iter().any(|alert| alert.id == first.id)
+                };
+                let incidents = cell.state.incidents.values().rev();
+                let mut of_this =
+                    incidents.filter(|incident| incident.alert == first.labels || is_of(incident));
                 match of_this.next() {
-                    Some(incident) => Self::of_incident(state, id, watched, incident),
-                    None => Self::of_cluster(state, id, watched),
+                    Some(incident) => Self::of_incident(state, id, &cell, incident),
+                    None => Self::of_cluster(state, id, &cell),
                 }
             }
         };
         view.matched.clear();
-        for response in state.settings.rules.responses.values() {
+        for response in state.settings().rules.responses.values() {
             add_matches(response, first, &mut view.matched);
         }
         (view.alerts_total, view.alerts) = (shown.len(), shown);
@@ -283,15 +286,15 @@ impl ResponseView {
 }
 
 impl Window {
-    fn new(state: &State, incident: &Incident, response: &Response) -> Self {
-        let grace = &response.grace;
+    fn new(now: Time, cell: &Cell, incident: &Incident, response: &Response) -> Self {
+        let (grace, streaks) = (&response.grace, cell.streaks_of(incident.id));
         Self {
             hold: format_duration(grace.hold),
             samples: grace.samples,
             max_gap: format_duration(grace.max_gap),
-            complete: incident.confirming.is_complete(state.now(), grace),
+            complete: streaks.confirming.is_complete(now, grace),
             confirmed_at: incident.confirmed_at,
-            due: incident.confirming.due(grace),
+            due: streaks.confirming.due(grace),
         }
     }
 }

@@ -28,12 +28,13 @@ use rustix::{
     io::Errno,
 };
 
+use super::mark::MARK;
 use crate::store::StoreError;
 
 /// The database.
 pub(super) const FILE: &str = "journal.db";
-/// Its log, and the memory that its readers share.
-const BESIDE: [&str; 2] = ["journal.db-wal", "journal.db-shm"];
+/// Its log, the memory that its readers share, and the side record.
+const BESIDE: [&str; 3] = ["journal.db-wal", "journal.db-shm", MARK];
 
 /// How often a lock is tried, 10 ms apart. A process that ended just now may have a child that has
 /// not reached its exec yet and holds a copy of the file.
@@ -110,14 +111,11 @@ impl Folder {
             let file = identity(&database.metadata()?);
             self.names.push(Name { path: self.file(FILE), file });
         }
-        BESIDE.into_iter().try_for_each(|name| self.watch_file(name))
-    }
-
-    /// The same for one more file.
-    pub(super) fn watch_file(&mut self, name: &str) -> io::Result<()> {
-        let path = self.file(name);
-        let file = identity(&fs::symlink_metadata(&path)?);
-        self.names.push(Name { path, file });
+        for name in BESIDE {
+            let path = self.file(name);
+            let file = identity(&fs::symlink_metadata(&path)?);
+            self.names.push(Name { path, file });
+        }
         Ok(())
     }
 

@@ -5,34 +5,38 @@
 //! until it is healed. A failed sync is never healed: the kernel has dropped what it could not
 //! write, and reads answer from what is left in memory.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ffi};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi};
 
 use super::{
     folder::Folder,
+    mark::{Mark, State},
+    queue::Write,
+    read::{number, unread},
     schema::{Opened, corrupt},
 };
-use crate::{
-    domain::base::time::Time,
-    store::{
-        AlertRow, Append, Batch, Cause, Committed, Entry, ObservedRow, StoreError, StreamHead,
-        StreamName,
-        position::{judge, within},
-    },
+use crate::store::{
+    AlertRow, Append, Batch, Cause, Fence, ObservedRow, StoreError, StreamName,
+    position::{judge, owns, within},
 };
-
-/// Pages in the log before it is copied back: 16 MiB, which takes 20 to 50 ms. More would hold up
-/// the next group for longer, and a start after kill -9 has to read all of it.
-const LOG_PAGES: i64 = 2048;
 
 /// The open database, owned by the writer thread.
 #[derive(Debug)]
 pub(super) struct Journal {
     // closed before the folder is let go
-    conn: Connection,
-    folder: Folder,
+    pub(super) conn: Connection,
+    pub(super) folder: Folder,
+    pub(super) mark: Mark,
     seq: u64,
+    /// Whether something was committed since the last state was made.
+    pub(super) is_ahead: bool,
+    /// When it was last written to.
+    pub(super) wrote_at: Instant,
+    /// Since when the log holds what the database does not.
+    pub(super) alone_since: Option<Instant>,
+    /// Whether the last try to copy the log back failed: it is said once.
+    pub(super) is_stuck: bool,
     /// What commits are told since the last failure, with its number.
     pub(super) failed: Option<(u64, StoreError)>,
     /// What everybody is told, for good.
@@ -61,84 +65,73 @@ impl From<rusqlite::Error> for Stop {
 }
 
 impl Journal {
-    pub(super) fn new(opened: Opened, folder: Folder, version: &str) -> Self {
-        let (failed, broken, version) = (None, None, Some(version.into()));
-        Self { conn: opened.conn, folder, seq: opened.seq, failed, broken, version }
+    pub(super) fn new(opened: Opened, folder: Folder, mark: Mark, version: &str) -> Self {
+        Self {
+            conn: opened.conn,
+            folder,
+            mark,
+            seq: opened.seq,
+            // what the last process did not get to
+            is_ahead: opened.has_log,
+            wrote_at: Instant::now(),
+            alone_since: opened.has_log.then(Instant::now),
+            is_stuck: false,
+            failed: None,
+            broken: None,
+            version: Some(version.into()),
+        }
     }
 
-    /// Makes all batches of a group durable with one sync. One answer for each, in order; an error
-    /// is the failure of all of them.
+    /// Makes all of a group durable with one sync. One answer for each, in order: the last sequence
+    /// number, or the fence that was claimed. An error is the failure of all of them.
     pub(super) fn write(
         &mut self,
-        group: &[Batch],
-    ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
-        if group.iter().all(Batch::is_empty) || self.writable().is_err() {
-            return Ok(group.iter().map(|_| self.writable().map(|()| self.committed())).collect());
+        group: &[Write],
+    ) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        let is_barrier = |one: &Write| matches!(one, Write::Batch(batch) if batch.is_empty());
+        if group.iter().all(is_barrier) || self.writable().is_err() {
+            return Ok(group.iter().map(|_| self.writable().map(|()| self.seq)).collect());
         }
         let before = self.seq;
+        let makes = self.mark.is_old();
         let written = self.transact(|journal| {
             journal.sign()?;
-            group.iter().map(|batch| journal.enter(batch)).collect()
+            let answers: rusqlite::Result<Vec<_>> =
+                group.iter().map(|one| journal.enter(one)).collect();
+            Ok((answers?, makes.then(|| journal.state()).transpose()?))
         });
         match written {
-            Ok(_) => self.version = None,
-            Err(_) => self.seq = before,
+            Ok((answers, made)) => {
+                self.version = None;
+                self.made(made);
+                self.check().map(|()| answers)
+            }
+            Err(error) => {
+                self.seq = before;
+                Err(error)
+            }
         }
-        written.and_then(|answers| self.check().map(|()| answers))
     }
 
-    /// Whether the files are still those that the next start will find. Where not, what was synced
-    /// just now goes with this process.
-    fn check(&mut self) -> Result<(), StoreError> {
-        let Err(gone) = self.folder.check() else { return Ok(()) };
-        let source: Cause = Arc::new(gone);
-        let broken = StoreError::Broken { source: Arc::clone(&source) };
-        self.broken.get_or_insert(broken);
-        Err(StoreError::Unknown { source })
+    /// Makes a state in the transaction at hand.
+    pub(super) fn state(&self) -> rusqlite::Result<State> {
+        let number = self.mark.state.number + 1;
+        let make = "INSERT OR REPLACE INTO meta VALUES ('state', ?1)";
+        self.conn.prepare_cached(make)?.execute([number.cast_signed()])?;
+        Ok(State { number, seq: self.seq })
     }
 
-    /// The size on disk.
-    pub(super) fn bytes(&self) -> u64 {
-        self.folder.bytes()
+    /// The state of a transaction that is durable now, if it made one.
+    pub(super) fn made(&mut self, state: Option<State>) {
+        if let Some(state) = state {
+            self.mark.made(state);
+            self.is_ahead = false;
+        }
     }
 
     /// Ends the failed state, unless something failed anew since it was asked for.
     pub(super) fn heal(&mut self, number: u64) {
         self.failed.take_if(|(failed, _)| *failed <= number);
-    }
-
-    /// Looks around while nothing is to be done.
-    pub(super) fn rest(&mut self) {
-        // nobody waits for an answer; the writer says that it is broken
-        drop(self.check());
-    }
-
-    /// Copies the log back where it has grown long.
-    pub(super) fn tidy(&mut self) {
-        let pages = self.conn.prepare_cached("PRAGMA wal_checkpoint(noop)");
-        let pages = pages.and_then(|mut pages| pages.query_row([], |row| row.get::<_, i64>(1)));
-        if pages.unwrap_or(0) > LOG_PAGES {
-            self.checkpoint("passive");
-        }
-    }
-
-    /// Copies the log back and closes the file.
-    pub(super) fn close(mut self) {
-        self.checkpoint("truncate");
-    }
-
-    /// Copies the log back. An error loses nothing, save one of a sync: the log stays, and the next
-    /// commit meets the same disk.
-    fn checkpoint(&mut self, how: &str) {
-        let done = self.conn.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
-        if let Err(error) = done {
-            tracing::warn!(error = %error, "the store's log could not be copied back");
-            self.not_durable(error);
-        }
-    }
-
-    fn committed(&self) -> Committed {
-        Committed { last_seq: self.seq }
     }
 
     /// Whether anything may be written.
@@ -147,7 +140,7 @@ impl Journal {
         self.broken.as_ref().or(failed).map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    fn transact<T>(
+    pub(super) fn transact<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
@@ -156,7 +149,10 @@ impl Journal {
             Ok(done) => self.run("COMMIT").map(|()| done).map_err(|error| self.unknown(error)),
             Err(error) => Err(self.not_durable(error)),
         };
-        if done.is_err() && !self.conn.is_autocommit() {
+        if done.is_ok() {
+            (self.is_ahead, self.wrote_at) = (true, Instant::now());
+            self.alone_since.get_or_insert_with(Instant::now);
+        } else if !self.conn.is_autocommit() {
             // where even this fails, the next BEGIN does too, and says so to who asked
             drop(self.run("ROLLBACK"));
         }
@@ -175,7 +171,7 @@ impl Journal {
 
     /// What a failure is called that met no commit. One of a sync breaks the store, whatever was
     /// synced.
-    fn not_durable(&mut self, error: rusqlite::Error) -> StoreError {
+    pub(super) fn not_durable(&mut self, error: rusqlite::Error) -> StoreError {
         let is_sync = is_sync(&error);
         let source: Cause = Arc::new(error);
         if !is_sync {
@@ -190,12 +186,16 @@ impl Journal {
         self.conn.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    /// One batch of a group. The outer error is the group's.
-    fn enter(&mut self, batch: &Batch) -> rusqlite::Result<Result<Committed, StoreError>> {
+    /// One of a group. The outer error is the group's.
+    fn enter(&mut self, one: &Write) -> rusqlite::Result<Result<u64, StoreError>> {
+        let batch = match one {
+            Write::Batch(batch) => batch,
+            Write::Claim(stream) => return self.claim(stream).map(|fence| Ok(fence.0)),
+        };
         if batch.appends.is_empty() {
             // rows cannot be refused, so there is nothing to take back alone
             self.rows(&batch.alerts, &batch.observed)?;
-            return Ok(Ok(self.committed()));
+            return Ok(Ok(self.seq));
         }
         self.run("SAVEPOINT batch")?;
         let before = self.seq;
@@ -210,7 +210,14 @@ impl Journal {
                 return Ok(Err(error));
             }
         }
-        Ok(Ok(self.committed()))
+        Ok(Ok(self.seq))
+    }
+
+    fn claim(&self, stream: &StreamName) -> rusqlite::Result<Fence> {
+        let stream = stream.to_string();
+        let (n, fence, compacted) = self.head(&stream)?;
+        self.set_head(&stream, (n, fence.next(), compacted))?;
+        Ok(fence.next())
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<(), Stop> {
@@ -230,7 +237,7 @@ impl Journal {
             "INSERT INTO journal (seq, stream, n, fence, kind, ver, at, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
-        let fence = append.fence.cast_signed();
+        let fence = append.fence.0.cast_signed();
         let mut n = next;
         for new in &append.entries {
             let seq = (self.seq + 1).cast_signed();
@@ -244,18 +251,17 @@ impl Journal {
     }
 
     /// Next position, fence and compacted position of a stream; zeros for one that is not there.
-    fn head(&self, stream: &str) -> rusqlite::Result<(u64, u64, u64)> {
+    fn head(&self, stream: &str) -> rusqlite::Result<(u64, Fence, u64)> {
         let head = "SELECT n, fence, compacted FROM head WHERE stream = ?1";
-        let head = self
-            .conn
-            .prepare_cached(head)?
-            .query_row([stream], |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)));
+        let head = self.conn.prepare_cached(head)?.query_row([stream], |row| {
+            Ok((number(row, 0)?, Fence(number(row, 1)?), number(row, 2)?))
+        });
         Ok(head.optional()?.unwrap_or_default())
     }
 
-    fn set_head(&self, stream: &str, head: (u64, u64, u64)) -> rusqlite::Result<()> {
+    fn set_head(&self, stream: &str, head: (u64, Fence, u64)) -> rusqlite::Result<()> {
         let (n, fence, compacted) = head;
-        let values = (stream, n.cast_signed(), fence.cast_signed(), compacted.cast_signed());
+        let values = (stream, n.cast_signed(), fence.0.cast_signed(), compacted.cast_signed());
         let mut set = self.conn.prepare_cached(
             "INSERT INTO head (stream, n, fence, compacted) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (stream) DO UPDATE
@@ -296,70 +302,19 @@ impl Journal {
         self.conn.execute(sign, [version]).map(drop)
     }
 
-    /// Entries of a stream, in order.
-    pub(super) fn read(&self, name: &StreamName, from: u64) -> Result<Vec<Entry>, StoreError> {
-        self.all(
-            "SELECT seq, n, fence, kind, ver, at, body FROM journal
-             WHERE stream = ?1 AND n >= ?2 ORDER BY n",
-            (name.to_string(), i64::try_from(from).unwrap_or(i64::MAX)),
-            |row| {
-                Ok(Entry {
-                    seq: number(row, 0)?,
-                    stream: name.clone(),
-                    n: number(row, 1)?,
-                    fence: number(row, 2)?,
-                    kind: row.get(3)?,
-                    ver: row.get(4)?,
-                    at: Time(row.get(5)?),
-                    body: row.get(6)?,
-                })
-            },
-        )
-    }
-
-    /// Every stream, by name.
-    pub(super) fn streams(&self) -> Result<Vec<StreamHead>, StoreError> {
-        let heads = self.all(
-            "SELECT stream, n, fence, compacted, body FROM head LEFT JOIN snapshot USING (stream)",
-            [],
-            |row| {
-                let name: String = row.get(0)?;
-                let Some(stream) = StreamName::parse(&name) else { return Ok(Err(name)) };
-                let (n, fence, compacted) = (number(row, 1)?, number(row, 2)?, number(row, 3)?);
-                Ok(Ok(StreamHead { stream, n, fence, compacted, snapshot: row.get(4)? }))
-            },
-        )?;
-        let heads = heads.into_iter().collect::<Result<Vec<_>, _>>();
-        let mut heads = heads.map_err(|name| corrupt(&format!("{name:?} names no stream")))?;
-        heads.sort_by(|a, b| a.stream.cmp(&b.stream));
-        Ok(heads)
-    }
-
-    /// All alert rows, by id.
-    pub(super) fn alerts(&self) -> Result<Vec<AlertRow>, StoreError> {
-        self.all("SELECT id, body FROM alerts ORDER BY id", [], |row| {
-            Ok(AlertRow { id: row.get(0)?, body: Some(row.get(1)?) })
-        })
-    }
-
-    /// All observed rows, by cluster.
-    pub(super) fn observed(&self) -> Result<Vec<ObservedRow>, StoreError> {
-        self.all("SELECT cluster, body FROM observed ORDER BY cluster", [], |row| {
-            Ok(ObservedRow { cluster: row.get::<_, String>(0)?.into(), body: row.get(1)? })
-        })
-    }
-
     /// See [`crate::store::Store::compact`].
     pub(super) fn compact(
         &mut self,
         name: &StreamName,
         upto: u64,
+        claimed: Fence,
         snapshot: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         let stream = name.to_string();
         let head = self.head(&stream).map_err(unread)?;
         let (next, fence, compacted) = head;
         self.writable()?;
+        owns(name, claimed, fence)?;
         within(name, upto, (compacted, next))?;
         self.transact(|journal| {
             let conn = &journal.conn;
@@ -396,32 +351,10 @@ impl Journal {
         let keep = "INSERT OR REPLACE INTO meta VALUES ('seq', ?1)";
         self.conn.execute(keep, [self.seq.cast_signed()]).map(drop)
     }
-
-    fn all<T>(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        let mut select = self.conn.prepare_cached(sql).map_err(unread)?;
-        let rows = select.query_map(params, row).map_err(unread)?;
-        rows.collect::<Result<_, _>>().map_err(unread)
-    }
 }
 
 /// Whether a sync failed, of the log, the database or their directory.
 fn is_sync(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
-}
-
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(column).map(i64::cast_unsigned)
-}
-
-fn unread(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => corrupt(&error.to_string()),
-        _ => StoreError::Read { source: Arc::new(error) },
-    }
 }

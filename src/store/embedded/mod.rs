@@ -9,11 +9,15 @@
 //! done after the answers. A read waits for the sync before it, which nobody on a hot path does.
 
 mod folder;
+mod inspect;
 mod journal;
+mod mark;
 mod queue;
+mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 use std::{
@@ -27,17 +31,23 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{BoxFuture, FutureExt, pending, ready};
+use futures::{
+    future::{BoxFuture, FutureExt, pending, ready},
+    stream::BoxStream,
+};
 use tokio::sync::{oneshot, watch};
 
+pub use self::inspect::{Inspection, inspect};
 use self::{
     folder::{FILE, Folder},
     journal::Journal,
+    mark::{MARK, Mark},
     queue::Queue,
     writer::Writer,
 };
 use super::{
-    AlertRow, Batch, Entry, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
+    AlertRow, Batch, Entry, Fence, ObservedRow, Pending, Store, StoreError, StreamHead, StreamName,
+    chunks::chunks,
 };
 
 /// Opens the store in a directory, which is made where it is missing. `version` is this program's:
@@ -77,12 +87,15 @@ impl Embedded {
             |source: io::Error| StoreError::Open { path: dir.into(), source: Arc::new(source) };
         let mut folder = Folder::open(dir)?;
         let path = folder.file(FILE);
-        let opened = schema::open(&path, version, pages_max)?;
+        let side = folder.file(MARK);
+        let known = mark::read(&side).map_err(failed)?;
+        let opened = schema::open(&path, version, pages_max, known)?;
+        let mark = Mark::open(&side, opened.state).map_err(failed)?;
         folder.sync_names().map_err(failed)?;
         folder.watch().map_err(failed)?;
         let written_by = opened.written_by.clone();
         let bytes = Arc::new(AtomicU64::new(folder.bytes()));
-        let journal = Journal::new(opened, folder, version);
+        let journal = Journal::new(opened, folder, mark, version);
         let queue = Arc::new(Queue::new());
         let writer = Writer::new(Arc::clone(&queue), journal, Arc::clone(&bytes));
         let thread = thread::Builder::new().name("store".into());
@@ -128,6 +141,13 @@ impl Store for Embedded {
         self.queue.commit(batch)
     }
 
+    fn claim(&self, stream: &StreamName) -> BoxFuture<'static, Result<Fence, StoreError>> {
+        match self.queue.claim(stream.clone()) {
+            Ok(fence) => fence.map(|fence| fence.unwrap_or(Err(StoreError::Closed))).boxed(),
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+
     fn read(
         &self,
         stream: &StreamName,
@@ -135,6 +155,12 @@ impl Store for Embedded {
     ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
         let stream = stream.clone();
         self.ask(move |journal| journal.read(&stream, from))
+    }
+
+    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
+        let after =
+            |seq: Option<u64>| self.ask(move |journal| journal.read_after(seq.unwrap_or(0)));
+        chunks(after, |entry| entry.seq)
     }
 
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
@@ -145,10 +171,11 @@ impl Store for Embedded {
         &self,
         stream: &StreamName,
         upto: u64,
+        fence: Fence,
         snapshot: Option<Vec<u8>>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let stream = stream.clone();
-        self.ask(move |journal| journal.compact(&stream, upto, snapshot.as_deref()))
+        self.ask(move |journal| journal.compact(&stream, upto, fence, snapshot.as_deref()))
     }
 
     fn drop_entries(
@@ -160,8 +187,9 @@ impl Store for Embedded {
         self.ask(move |journal| journal.drop_entries(&stream, &ns))
     }
 
-    fn alerts(&self) -> BoxFuture<'_, Result<Vec<AlertRow>, StoreError>> {
-        self.ask(|journal| journal.alerts())
+    fn alert_rows(&self) -> BoxStream<'_, Result<Vec<AlertRow>, StoreError>> {
+        let after = |id: Option<i64>| self.ask(move |journal| journal.alerts_after(id));
+        chunks(after, |row| row.id)
     }
 
     fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>> {

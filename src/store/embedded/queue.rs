@@ -14,15 +14,38 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::journal::Journal;
-use crate::store::{Batch, Cause, Committed, Pending, QUEUED_MAX, StoreError};
+use crate::store::{Batch, Cause, Committed, Fence, Pending, QUEUED_MAX, StoreError, StreamName};
 
-/// Who waits for a commit.
-pub(super) type Answer = oneshot::Sender<Result<Committed, StoreError>>;
+/// What can share a sync.
+pub(super) enum Write {
+    /// A batch.
+    Batch(Batch),
+    /// A claim.
+    Claim(StreamName),
+}
+
+/// Who waits for it.
+pub(super) enum Answer {
+    /// For a batch: its number is the last sequence number.
+    Batch(oneshot::Sender<Result<Committed, StoreError>>),
+    /// For a claim: its number is the fence.
+    Claim(oneshot::Sender<Result<Fence, StoreError>>),
+}
+
+impl Answer {
+    /// Answers; who asked may have gone.
+    pub(super) fn send(self, result: Result<u64, StoreError>) {
+        match self {
+            Self::Batch(to) => drop(to.send(result.map(|last_seq| Committed { last_seq }))),
+            Self::Claim(to) => drop(to.send(result.map(Fence))),
+        }
+    }
+}
 
 /// What the writer thread is asked to do.
 pub(super) enum Request {
-    /// To make a batch durable.
-    Commit(Batch, Answer),
+    /// To make something durable.
+    Write(Write, Answer),
     /// Anything else that touches the database; brings its own answer.
     Ask(Box<dyn FnOnce(&mut Journal) + Send>),
     /// To end the failed state, where its failure has at most this number.
@@ -64,18 +87,34 @@ impl Queue {
 
     /// Lines up a commit.
     pub(super) fn commit(&self, batch: Batch) -> Pending {
+        let (answer, pending) = oneshot::channel();
+        match self.write(Write::Batch(batch), Answer::Batch(answer)) {
+            Ok(()) => Pending::waiting(pending),
+            Err(error) => Pending::known(Err(error)),
+        }
+    }
+
+    /// Lines up a claim.
+    pub(super) fn claim(
+        &self,
+        stream: StreamName,
+    ) -> Result<oneshot::Receiver<Result<Fence, StoreError>>, StoreError> {
+        let (answer, claimed) = oneshot::channel();
+        self.write(Write::Claim(stream), Answer::Claim(answer)).map(|()| claimed)
+    }
+
+    fn write(&self, what: Write, answer: Answer) -> Result<(), StoreError> {
         let mut state = self.state();
         if let Some(refusal) = state.refusal() {
-            return Pending::known(Err(refusal));
+            return Err(refusal);
         }
         if state.requests.len() >= QUEUED_MAX {
             let error = StoreError::Failed { source: full() };
             state.fail(&error);
-            return Pending::known(Err(error));
+            return Err(error);
         }
-        let (answer, pending) = oneshot::channel();
-        self.push(state, Request::Commit(batch, answer));
-        Pending::waiting(pending)
+        self.push(state, Request::Write(what, answer));
+        Ok(())
     }
 
     /// Lines up anything else. A read that finds no room harms nobody, so it fails alone.
@@ -136,7 +175,7 @@ impl Queue {
     fn give_up(&self, mut state: MutexGuard<'_, State>, within: Duration) -> StoreError {
         let writing = mem::take(&mut state.writing);
         let in_line = mem::replace(&mut state.requests, VecDeque::from([Request::Close]));
-        let waited = in_line.iter().filter(|one| matches!(one, Request::Commit(..))).count();
+        let waited = in_line.iter().filter(|one| matches!(one, Request::Write(..))).count();
         let source: Cause = Arc::new(io::Error::other(format!(
             "the disk has not answered for {} s; {} commits under way may be durable, {waited} \
              that waited behind them are not",
@@ -234,8 +273,7 @@ impl State {
 
 fn refuse(answers: Vec<Answer>, error: &StoreError) {
     for answer in answers {
-        // who asked may have gone
-        drop(answer.send(Err(error.clone())));
+        answer.send(Err(error.clone()));
     }
 }
 

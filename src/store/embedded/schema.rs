@@ -4,8 +4,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
 
+use super::mark::{MARK, State};
 use crate::store::StoreError;
 
 /// The highest schema that this program knows. Raise it with every change that an older program
@@ -32,14 +33,20 @@ pub(super) struct Opened {
     pub(super) conn: Connection,
     /// The last sequence number that was given.
     pub(super) seq: u64,
+    /// The last state that it knows, see [`super::mark`].
+    pub(super) state: State,
+    /// Whether commits stand in the log that a process before may not have copied back.
+    pub(super) has_log: bool,
     pub(super) written_by: Option<String>,
 }
 
-/// Opens the file, making it first where there is none. `pages_max` bounds its size.
+/// Opens the file, making it first where there is none. `pages_max` bounds its size; `known` is what
+/// it has to hold at least. Nothing is written to a file that is refused.
 pub(super) fn open(
     path: &Path,
     version: &str,
     pages_max: Option<u32>,
+    known: Option<State>,
 ) -> Result<Opened, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -47,11 +54,20 @@ pub(super) fn open(
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error| unusable(path, error);
     let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
+    // what is refused below stays as it was found: a log that was read in part only is evidence
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     set(&conn, pages_max).map_err(failed)?;
     let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'";
     if conn.query_row(tables, [], |row| row.get::<_, u32>(0)).map_err(failed)? == 0 {
+        is_whole(State::default(), known, path)?;
         create(&conn, version).map_err(failed)?;
-        return Ok(Opened { conn, seq: 0, written_by: None });
+        return Ok(Opened {
+            conn,
+            seq: 0,
+            state: State::default(),
+            has_log: true,
+            written_by: None,
+        });
     }
     let number = |key| meta::<u32>(&conn, key).map_err(failed);
     let found = number("schema")?.ok_or_else(|| corrupt("it has no schema number"))?;
@@ -60,11 +76,32 @@ pub(super) fn open(
         let written_by = written_by.unwrap_or_else(|| "of an unknown version".into());
         return Err(StoreError::NewerSchema { found, known: SCHEMA, written_by });
     }
-    heads(&conn, path)?;
     let kept = meta::<i64>(&conn, "seq").map_err(failed)?.unwrap_or(0);
     let last = "SELECT coalesce(max(seq), 0) FROM journal";
     let last: i64 = conn.query_row(last, [], |row| row.get(0)).map_err(failed)?;
-    Ok(Opened { conn, seq: last.max(kept).cast_unsigned(), written_by })
+    let seq = last.max(kept).cast_unsigned();
+    let number = meta::<i64>(&conn, "state").map_err(failed)?.unwrap_or(0).cast_unsigned();
+    let state = State { number, seq };
+    is_whole(state, known, path)?;
+    heads(&conn, path)?;
+    let pages = "PRAGMA wal_checkpoint(noop)";
+    let pages: i64 = conn.query_row(pages, [], |row| row.get(1)).map_err(failed)?;
+    Ok(Opened { conn, seq, state, has_log: pages > 0, written_by })
+}
+
+/// Whether everything is there that was known to be.
+pub(super) fn is_whole(found: State, known: Option<State>, path: &Path) -> Result<(), StoreError> {
+    match known {
+        Some(known) if known.number > found.number => Err(StoreError::Shorter {
+            dir: path.parent().unwrap_or(path).into(),
+            found: found.number,
+            found_seq: found.seq,
+            known: known.number,
+            known_seq: known.seq,
+            mark: MARK,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn set(conn: &Connection, pages_max: Option<u32>) -> rusqlite::Result<()> {
@@ -92,7 +129,10 @@ fn create(conn: &Connection, version: &str) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-fn meta<T: rusqlite::types::FromSql>(conn: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
+pub(super) fn meta<T: rusqlite::types::FromSql>(
+    conn: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<T>> {
     conn.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
 }
 
@@ -107,7 +147,7 @@ fn heads(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
+pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             corrupt(&format!("{}: {error}", path.display()))

@@ -4,6 +4,7 @@
 
 mod disk;
 mod files;
+mod mark;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
+    time::Instant,
 };
 
 use rusqlite::Connection;

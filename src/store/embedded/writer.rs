@@ -14,11 +14,12 @@ use std::{
 
 use super::{
     journal::Journal,
-    queue::{Answer, Queue, Request},
+    queue::{Answer, Queue, Request, Write},
 };
-use crate::store::{Batch, StoreError};
+use crate::store::StoreError;
 
-/// How long nothing has to come before the writer looks around by itself.
+/// How long nothing has to be written before the writer looks after the journal by itself. Reads and
+/// barriers, which may come without end, do not count.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// The writer, before and while it works.
@@ -45,6 +46,10 @@ impl Writer {
 
     /// Works until it is told to end.
     pub(super) fn work(mut self) {
+        // what a killed process left in the log is read by everybody from now on, so it has to be
+        // durable first
+        self.journal.rest();
+        self.tell();
         while self.round() {}
         let Self { line, journal, .. } = self;
         journal.close();
@@ -54,19 +59,15 @@ impl Writer {
     /// Does all that waits. `false`: it was told to end.
     fn round(&mut self) -> bool {
         let (mut group, mut answers) = (Vec::new(), Vec::new());
-        let requests = self.line.0.take(IDLE_AFTER);
-        if requests.is_empty() {
-            self.journal.rest();
-        }
-        for request in requests {
-            if let Request::Commit(batch, answer) = request {
-                group.push(batch);
+        for request in self.line.0.take(IDLE_AFTER) {
+            if let Request::Write(what, answer) = request {
+                group.push(what);
                 answers.push(answer);
                 continue;
             }
             self.write(&mut group, &mut answers);
             match request {
-                Request::Commit(..) => {}
+                Request::Write(..) => {}
                 Request::Ask(question) => question(&mut self.journal),
                 Request::Heal(number) => self.journal.heal(number),
                 Request::Close => return false,
@@ -74,13 +75,16 @@ impl Writer {
         }
         self.write(&mut group, &mut answers);
         self.journal.tidy();
+        if self.journal.wrote_at.elapsed() >= IDLE_AFTER {
+            self.journal.rest();
+        }
         self.tell();
         self.measure();
         true
     }
 
     /// Writes what has gathered and answers all of it.
-    fn write(&mut self, group: &mut Vec<Batch>, answers: &mut Vec<Answer>) {
+    fn write(&mut self, group: &mut Vec<Write>, answers: &mut Vec<Answer>) {
         if group.is_empty() {
             return;
         }
@@ -94,8 +98,7 @@ impl Writer {
         let answers = self.line.0.written();
         let results = results.unwrap_or_else(|error| vec![Err(error); group.len()]);
         for (answer, result) in answers.into_iter().zip(results) {
-            // who asked may have gone; it is durable all the same
-            drop(answer.send(result));
+            answer.send(result);
         }
         group.clear();
     }

@@ -2,16 +2,17 @@
 //!
 //! It does not know that it is held back, or by whom it is asked.
 
-use std::{collections::BTreeMap, io, mem, sync::Arc};
+use std::{collections::BTreeMap, io, mem, ops::Bound, sync::Arc};
 
 use tokio::sync::oneshot;
 
 use crate::{
     domain::base::id::ClusterName,
     store::{
-        AlertRow, Append, Batch, Cause, Committed, Entry, ObservedRow, StoreError, StreamHead,
-        StreamName,
-        position::{judge, within},
+        AlertRow, Append, Batch, Cause, Committed, Entry, Fence, ObservedRow, StoreError,
+        StreamHead, StreamName,
+        chunks::CHUNK,
+        position::{judge, owns, within},
     },
 };
 
@@ -42,7 +43,7 @@ pub(super) struct Data {
 #[derive(Debug, Default)]
 struct Stream {
     next: u64,
-    fence: u64,
+    fence: Fence,
     compacted: u64,
     snapshot: Option<Vec<u8>>,
     entries: BTreeMap<u64, Entry>,
@@ -51,6 +52,7 @@ struct Stream {
 #[derive(Debug)]
 pub(super) enum Waiting {
     Commit(Batch, oneshot::Sender<Result<Committed, StoreError>>),
+    Claim(StreamName, oneshot::Sender<Result<Fence, StoreError>>),
     Heal(u64),
 }
 
@@ -74,6 +76,15 @@ impl Data {
     /// What a commit is told before anything is tried.
     pub(super) fn refusal(&self) -> Option<StoreError> {
         self.broken.clone().or_else(|| self.refusing.clone())
+    }
+
+    /// There is no room in the line.
+    pub(super) fn overflow(&mut self) -> StoreError {
+        let source: Cause = Arc::new(io::Error::other("the queue is full"));
+        let error = StoreError::Failed { source };
+        self.refusing = Some(error.clone());
+        self.failures += 1;
+        error
     }
 
     fn writable(&self) -> Result<(), StoreError> {
@@ -123,6 +134,13 @@ impl Data {
         Err(StoreError::Unknown { source })
     }
 
+    pub(super) fn claim(&mut self, name: &StreamName) -> Result<Fence, StoreError> {
+        self.writable()?;
+        let stream = self.streams.entry(name.clone()).or_default();
+        stream.fence = stream.fence.next();
+        Ok(stream.fence)
+    }
+
     fn fail(&mut self, source: &Cause) {
         self.failures += 1;
         let later = StoreError::Failed { source: Arc::clone(source) };
@@ -147,7 +165,8 @@ impl Data {
     fn check(&self, appends: &[Append]) -> Result<(), StoreError> {
         let mut heads = BTreeMap::new();
         for Append { stream, expected_n: expected, fence, entries } in appends {
-            let stored = self.streams.get(stream).map_or((0, 0), |s| (s.next, s.fence));
+            let stored =
+                self.streams.get(stream).map_or_else(Default::default, |s| (s.next, s.fence));
             let (next, owner) = heads.entry(stream).or_insert(stored);
             judge(stream, (*expected, *fence), (*next, *owner))?;
             *next += entries.len() as u64;
@@ -180,8 +199,18 @@ impl Data {
         self.streams.iter().map(|(name, stream)| stream.head(name)).collect()
     }
 
-    pub(super) fn alerts(&self) -> Vec<AlertRow> {
-        let rows = self.alerts.iter();
+    /// Entries of all streams after a sequence number, in order.
+    pub(super) fn read_after(&self, seq: u64) -> Vec<Entry> {
+        let all = self.streams.values().flat_map(|stream| stream.entries.values());
+        let mut all: Vec<&Entry> = all.filter(|entry| entry.seq > seq).collect();
+        all.sort_by_key(|entry| entry.seq);
+        all.into_iter().take(CHUNK as usize).cloned().collect()
+    }
+
+    /// Alert rows after an id.
+    pub(super) fn alerts_after(&self, id: Option<i64>) -> Vec<AlertRow> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.alerts.range((from, Bound::Unbounded)).take(CHUNK as usize);
         rows.map(|(id, body)| AlertRow { id: *id, body: Some(body.clone()) }).collect()
     }
 
@@ -194,11 +223,14 @@ impl Data {
         &mut self,
         name: &StreamName,
         upto: u64,
+        fence: Fence,
         snapshot: Option<Vec<u8>>,
     ) -> Result<(), StoreError> {
         self.writable()?;
-        let (next, compacted) =
-            self.streams.get(name).map_or((0, 0), |stream| (stream.next, stream.compacted));
+        let stream = self.streams.get(name).map(|stream| stream.head(name));
+        let (next, owner, compacted) =
+            stream.map_or_else(Default::default, |head| (head.n, head.fence, head.compacted));
+        owns(name, fence, owner)?;
         within(name, upto, (compacted, next))?;
         let stream = self.streams.entry(name.clone()).or_default();
         stream.entries = stream.entries.split_off(&upto);

@@ -16,13 +16,16 @@ use std::{
     },
 };
 
-use futures::future::{BoxFuture, FutureExt, ready};
+use futures::{
+    future::{BoxFuture, FutureExt, ready},
+    stream::BoxStream,
+};
 use tokio::sync::{oneshot, watch};
 
 use self::data::{Data, Trouble, Waiting};
 use super::{
-    AlertRow, Batch, Cause, Entry, ObservedRow, Pending, QUEUED_MAX, Store, StoreError, StreamHead,
-    StreamName,
+    AlertRow, Batch, Entry, Fence, ObservedRow, Pending, QUEUED_MAX, Store, StoreError, StreamHead,
+    StreamName, chunks::chunks,
 };
 
 /// A store in memory. Clones of its `Arc` are the same store; [`MemoryStore::restart`] opens it anew.
@@ -80,6 +83,7 @@ impl MemoryStore {
             match waiting {
                 // who asked may have gone; the commit counts all the same
                 Waiting::Commit(batch, answer) => drop(answer.send(data.commit(batch))),
+                Waiting::Claim(stream, answer) => drop(answer.send(data.claim(&stream))),
                 Waiting::Heal(number) => data.healed(number),
             }
         }
@@ -129,15 +133,26 @@ impl Store for MemoryStore {
             return Pending::known(answer);
         };
         if held.len() >= QUEUED_MAX {
-            let source: Cause = Arc::new(io::Error::other("the queue is full"));
-            let error = StoreError::Failed { source };
-            data.refusing = Some(error.clone());
-            data.failures += 1;
-            return Pending::known(Err(error));
+            return Pending::known(Err(data.overflow()));
         }
         let (answer, pending) = oneshot::channel();
         held.push(Waiting::Commit(batch, answer));
         Pending::waiting(pending)
+    }
+
+    fn claim(&self, stream: &StreamName) -> BoxFuture<'static, Result<Fence, StoreError>> {
+        let data = &mut *self.data();
+        let closed = self.closed.load(Ordering::SeqCst).then_some(StoreError::Closed);
+        if let Some(error) = closed.or_else(|| data.refusal()) {
+            return ready(Err(error)).boxed();
+        }
+        let Some(held) = &mut data.held else { return ready(data.claim(stream)).boxed() };
+        if held.len() >= QUEUED_MAX {
+            return ready(Err(data.overflow())).boxed();
+        }
+        let (answer, claimed) = oneshot::channel();
+        held.push(Waiting::Claim(stream.clone(), answer));
+        claimed.map(|answer| answer.unwrap_or(Err(StoreError::Closed))).boxed()
     }
 
     fn read(
@@ -148,6 +163,11 @@ impl Store for MemoryStore {
         self.ask(|data| Ok(data.read(stream, from)))
     }
 
+    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
+        let ask = |seq: Option<u64>| self.ask(move |data| Ok(data.read_after(seq.unwrap_or(0))));
+        chunks(ask, |entry| entry.seq)
+    }
+
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
         self.ask(|data| Ok(data.streams()))
     }
@@ -156,9 +176,10 @@ impl Store for MemoryStore {
         &self,
         stream: &StreamName,
         upto: u64,
+        fence: Fence,
         snapshot: Option<Vec<u8>>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.ask(|data| data.compact(stream, upto, snapshot))
+        self.ask(|data| data.compact(stream, upto, fence, snapshot))
     }
 
     fn drop_entries(
@@ -169,8 +190,8 @@ impl Store for MemoryStore {
         self.ask(|data| data.drop_entries(stream, &ns))
     }
 
-    fn alerts(&self) -> BoxFuture<'_, Result<Vec<AlertRow>, StoreError>> {
-        self.ask(|data| Ok(data.alerts()))
+    fn alert_rows(&self) -> BoxStream<'_, Result<Vec<AlertRow>, StoreError>> {
+        chunks(move |id| self.ask(|data| Ok(data.alerts_after(id))), |row: &AlertRow| row.id)
     }
 
     fn observed(&self) -> BoxFuture<'_, Result<Vec<ObservedRow>, StoreError>> {

@@ -56,6 +56,12 @@ impl Value for &'static str {
     }
 }
 
+impl Value for String {
+    fn text(&self) -> Cow<'static, str> {
+        Cow::Owned(self.clone())
+    }
+}
+
 macro_rules! names {
     ($($name:ident),*) => {$(
         impl Value for $name {
@@ -228,8 +234,8 @@ impl Metrics {
     }
 
     /// Notes a step of a run; the action is one of the catalogue.
-    pub fn step(&self, action: &'static str, outcome: &'static str, took: Duration) {
-        let labels = labels!(action: action, outcome: outcome);
+    pub fn step(&self, action: &str, outcome: &'static str, took: Duration) {
+        let labels = labels!(action: action.to_owned(), outcome: outcome);
         let durations = &self.events.step_duration_seconds;
         durations.get_or_create(&labels).observe(took.as_secs_f64());
     }

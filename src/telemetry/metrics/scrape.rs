@@ -39,6 +39,10 @@ pub struct Scrape {
     pub data_loss_events: Vec<(ClusterName, u64)>,
     /// What look-outs found that is not well, by kind (`proof`, `zombies`).
     pub watch_findings: Vec<(ClusterName, &'static str, u64)>,
+    /// Clusters that are not worked on any more.
+    pub cluster_stopped: Vec<ClusterName>,
+    /// What given-up repairs left to be done by hand.
+    pub repair_leftovers: Vec<(ClusterName, u64)>,
     /// The verdict that holds, by cluster and subject (`etcd`, `api`).
     pub cluster_verdict: Vec<(ClusterName, &'static str, &'static str)>,
     /// Stored runs by state.
@@ -102,6 +106,8 @@ fn zeros(to: &mut Scraped, declared: &Declared) {
     }
     for cluster in &declared.clusters {
         zero(&mut to.data_loss_possible, labels!(cluster: cluster));
+        zero(&mut to.cluster_stopped, labels!(cluster: cluster));
+        zero(&mut to.repair_leftovers, labels!(cluster: cluster));
         zero(&mut to.data_loss_events, labels!(cluster: cluster));
         for bound in BOUNDS {
             zero(&mut to.data_loss_revisions, labels!(cluster: cluster, bound: *bound));
@@ -158,6 +164,12 @@ fn fill(to: &mut Scraped, from: Scrape) {
     }
     for (cluster, kind, count) in from.watch_findings {
         to.watch_findings.insert(labels!(cluster: cluster, kind: kind), number(count));
+    }
+    for cluster in from.cluster_stopped {
+        to.cluster_stopped.insert(labels!(cluster: cluster), 1.0);
+    }
+    for (cluster, count) in from.repair_leftovers {
+        to.repair_leftovers.insert(labels!(cluster: cluster), number(count));
     }
     for (cluster, subject, verdict) in from.cluster_verdict {
         let labels = labels!(cluster: cluster, subject: subject, verdict: verdict);

@@ -213,6 +213,10 @@ scraped! {
     data_loss_events: counter;
     /// What look-outs after a rebuild found that is not well: members that differ, old members that are back
     watch_findings: gauge;
+    /// Whether a cluster is not worked on any more until quorate is restarted: a fault of quorate's
+    cluster_stopped: gauge;
+    /// What a repair that was given up past its point of no return left to be done by hand, in items
+    repair_leftovers: gauge;
     /// What the last evidence says: 1 for the verdict that holds
     cluster_verdict: gauge;
     /// Runs that are stored, by state

@@ -6,6 +6,7 @@ use std::{
     process::{Command, ExitStatus},
 };
 
+use quorate::http::local;
 use serde_json::{Value, json};
 
 use super::{
@@ -306,7 +307,9 @@ impl Quorate {
         if let Some(body) = body {
             request = request.json(body);
         }
-        if let Some(token) = &self.token {
+        // without tokens of its own: what the server made for orders
+        let made = local::read(&self.dir.join("data").join(local::FILE)).ok();
+        if let Some(token) = self.token.as_ref().or(made.as_ref()) {
             request = request.bearer_auth(token);
         }
         http::send(request)

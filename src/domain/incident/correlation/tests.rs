@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    alert::{Delivery, Incoming, labels::Labels},
+    alert::{Alerts, Delivery, Incoming, OwnerId, labels::Labels},
     incident::bounds::{CardinalityLimit, INCIDENTS_MAX},
     rules::{self, action::Catalogue},
 };
@@ -35,13 +35,13 @@ fn responses() -> BTreeMap<ResponseName, Arc<Response>> {
 struct Bed {
     responses: BTreeMap<ResponseName, Arc<Response>>,
     alerts: Alerts,
-    index: Correlation,
+    index: BTreeMap<ClusterName, Correlation>,
 }
 
 impl Bed {
     fn new() -> Self {
-        let alerts = Alerts::load([]);
-        Self { responses: responses(), alerts, index: Correlation::default() }
+        let alerts = Alerts::default();
+        Self { responses: responses(), alerts, index: BTreeMap::new() }
     }
 
     fn says(&mut self, cluster: &str, labels: &[(&str, &str)], firing: bool, now: Time) -> Filed {
@@ -52,9 +52,12 @@ impl Bed {
             ends_at: (!firing).then_some(now),
             silenced: None,
         };
-        let id = self.alerts.observe(&mut Delivery::at(now), incoming).id();
-        let alert = self.alerts.get(id).unwrap();
-        self.index.observe(&cluster.into(), &self.responses, alert, now)
+        let mut delivery = Delivery::at(now);
+        let fold = self.alerts.observe(&mut delivery, incoming, |_| OwnerId::NONE).unwrap();
+        let alert = &fold.alert;
+        let cluster = ClusterName::from(cluster);
+        let index = self.index.entry(cluster.clone()).or_default();
+        index.observe(&cluster, &self.responses, alert, now)
     }
 
     fn node(&mut self, cluster: &str, node: usize, firing: bool, now: Time) -> Filed {
@@ -62,8 +65,14 @@ impl Bed {
         self.says(cluster, &[("alertname", "KubeNodeNotReady"), ("node", &node)], firing, now)
     }
 
+    fn of(&self, cluster: &str) -> &Correlation {
+        &self.index[&ClusterName::from(cluster)]
+    }
+
     fn forget(&mut self, now: Time) {
-        self.index.forget(&self.alerts, &self.responses, now);
+        for index in self.index.values_mut() {
+            index.forget(&self.responses, now);
+        }
     }
 }
 
@@ -85,7 +94,7 @@ fn too_many_nodes_hold_out_neither_a_whole_cluster_nor_another_cluster() {
         let filed = bed.says(cluster, &[("alertname", "etcdInsufficientMembers")], true, NOW);
         assert_eq!((filed.touched.len(), filed.refused.len()), (1, 0), "{cluster}");
         let (subject, response) = (&filed.touched[0], &bed.responses["quorum-lost"]);
-        let signals = bed.index.signals(subject, response, &bed.alerts, NOW);
+        let signals = bed.of(cluster).signals(subject, response, NOW);
         assert_eq!(signals.iter().find(|s| s.name == "quorum").unwrap().firing, 1);
     }
     let other = bed.node("c2", 0, true, NOW);
@@ -102,14 +111,14 @@ fn a_subject_is_forgotten_once_its_alerts_are_resolved_past_memory_and_not_befor
         bed.node("c1", node, false, NOW.after(Duration::from_secs(1)));
     }
     let memory = bed.responses["node-not-ready"].memory;
-    let pair: Pair = ("c1".into(), "node-not-ready".into());
+    let response = ResponseName::from("node-not-ready");
     bed.forget(NOW.after(memory));
-    assert_eq!(bed.index.bounded(&pair), SUBJECTS_MAX);
+    assert_eq!(bed.of("c1").bounded(&response), SUBJECTS_MAX);
     let later = NOW.after(memory + Duration::from_secs(1));
     bed.forget(later);
-    assert_eq!(bed.index.bounded(&pair), 1, "the one that fires stays, repeated or not");
+    assert_eq!(bed.of("c1").bounded(&response), 1, "the one that fires stays, repeated or not");
     assert_eq!(bed.node("c1", SUBJECTS_MAX, true, later).refused, []);
-    assert_eq!(bed.index.subjects().filter(|subject| !is_bounded(subject)).count(), 1);
+    assert_eq!(bed.of("c1").subjects().filter(|subject| !is_bounded(subject)).count(), 1);
 }
 
 #[test]
@@ -130,12 +139,12 @@ fn a_crowd_is_news_once_until_a_tenth_is_free() {
     let mut bed = Bed::new();
     let filed = bed.node("c1", 0, true, NOW);
     let subject = filed.touched.iter().find(|subject| is_bounded(subject)).unwrap();
-    let (pair, max) = (pair(subject), INCIDENTS_MAX);
-    assert!(crowds.refuse(subject));
-    assert!(!crowds.refuse(subject));
-    assert!(!crowds.has_room(&pair, max - 1, max) && crowds.is_any());
-    assert!(!crowds.refuse(subject));
-    assert!(crowds.has_room(&pair, max - max / 10, max) && !crowds.is_any());
-    assert!(!crowds.has_room(&pair, 0, max));
-    assert!(crowds.refuse(subject));
+    let (response, max) = (&subject.response, INCIDENTS_MAX);
+    assert!(crowds.refuse(response));
+    assert!(!crowds.refuse(response));
+    assert!(!crowds.has_room(response, max - 1, max) && crowds.is_any());
+    assert!(!crowds.refuse(response));
+    assert!(crowds.has_room(response, max - max / 10, max) && !crowds.is_any());
+    assert!(!crowds.has_room(response, 0, max));
+    assert!(crowds.refuse(response));
 }

@@ -39,7 +39,7 @@ fn destruction() -> Destruction<'static> {
 fn facts(ledger: &Ledger) -> Facts<'_> {
     Facts {
         now: NOW,
-        latch: Some(true),
+        ever_healthy: Some(true),
         blind: None,
         paused: None,
         silenced: false,
@@ -102,7 +102,7 @@ fn the_first_guard_that_holds_is_the_reason() {
     let ledger = ledger(&[(Outcome::Succeeded, 10)]);
     let response = ResponseName::from("etcd-quorum-lost");
     let mut all = facts(&ledger);
-    all.latch = Some(false);
+    all.ever_healthy = Some(false);
     all.blind = Some("no control target answers");
     all.paused = Some("paused by ann: upgrade".into());
     all.silenced = true;
@@ -112,7 +112,7 @@ fn the_first_guard_that_holds_is_the_reason() {
     all.has_rung = false;
     all.conflict = Some(RunId(Uuid::from_u128(7)));
     check(&all, "skip", Some(Reason::Forming));
-    all.latch = Some(true);
+    all.ever_healthy = Some(true);
     check(&all, "skip", Some(Reason::Blind));
     all.blind = None;
     check(&all, "skip", Some(Reason::Paused));

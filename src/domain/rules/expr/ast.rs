@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::Range};
 
+use serde::{Deserialize, Serialize};
+
 use super::Value;
 
 /// One node of the syntax tree.
@@ -60,7 +62,8 @@ impl Kind {
 }
 
 /// An operator with two operands of which none decides alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Op {
     Add,
     Subtract,

@@ -8,7 +8,7 @@ use super::{
     ast::{Ast, Kind},
     check::{Bound, Checker, Checks, Typed},
     near::near,
-    tree::{Fold, Function, Loop, NodeKind},
+    tree::{Fold, Function, Loop, NodeKind, Pattern},
 };
 use crate::domain::base::time::{DURATION_MAX, DurationError, format_duration, parse_duration};
 
@@ -30,11 +30,6 @@ const METHODS: [&str; 10] = [
 ];
 /// Names written `hosts.name(…)`.
 const HOST_METHODS: [HostOf; 2] = [HostOf::Node, HostOf::Member];
-
-/// Largest compiled pattern, in bytes.
-const MAX_PATTERN: usize = 64 << 10;
-/// Most groups of a pattern inside one another.
-const MAX_PATTERN_NESTING: u32 = 32;
 
 impl Checker<'_> {
     pub(super) fn call(
@@ -173,13 +168,8 @@ impl Checker<'_> {
         let Kind::Literal(Value::Str(literal)) = &pattern.kind else {
             return self.fail(Problem::new(pattern.span.clone(), "a pattern is a string literal"));
         };
-        let regex = regex::RegexBuilder::new(literal)
-            .size_limit(MAX_PATTERN)
-            .dfa_size_limit(MAX_PATTERN)
-            .nest_limit(MAX_PATTERN_NESTING)
-            .build();
-        match regex {
-            Ok(regex) => Some((NodeKind::Matches(Box::new(target?.0), regex), Type::Bool)),
+        match Pattern::new(literal) {
+            Ok(pattern) => Some((NodeKind::Matches(Box::new(target?.0), pattern), Type::Bool)),
             Err(error) => {
                 let text = error.to_string();
                 let reason = text.lines().last().unwrap_or_default();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     Compiled, EvalError, Value, Variables,
-    tree::{By, Fold, Loop, Node, NodeKind, Step},
+    tree::{By, Fold, Loop, Node, NodeKind, Pattern, Step},
 };
 
 /// Bytes of text that cost one step.
@@ -131,7 +131,7 @@ impl Evaluation<'_> {
         negated.ok_or_else(|| EvalError::error(&node.span, "overflow"))
     }
 
-    fn matches(&mut self, x: &Node, pattern: &regex::Regex) -> Result<Value, EvalError> {
+    fn matches(&mut self, x: &Node, pattern: &Pattern) -> Result<Value, EvalError> {
         let value = self.eval(x)?;
         let Value::Str(text) = &value else {
             let message = format!("matches of {}", value.type_name());

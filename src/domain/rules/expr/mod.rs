@@ -17,6 +17,7 @@ mod lex;
 mod near;
 mod ops;
 mod parse;
+pub mod stored;
 pub mod template;
 mod tree;
 pub mod types;
@@ -27,6 +28,8 @@ pub mod value;
 mod tests;
 
 use std::{fmt, ops::Range, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     near::near,
@@ -127,7 +130,8 @@ impl EvalError {
 }
 
 /// Whose host is asked for: `hosts.of_node(x)` or `hosts.of_member(x)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostOf {
     /// A Kubernetes node, by its name.
     Node,
@@ -216,6 +220,14 @@ impl Expr {
 
     fn eval_within(&self, world: &dyn Variables, fuel: &mut u64) -> Result<Value, EvalError> {
         eval::eval(&self.0, world, fuel)
+    }
+}
+
+/// The same source, read as the same tree. Types do not count: a stored expression has lost them.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (&self.0, &other.0);
+        a.source == b.source && a.slots == b.slots && a.root == b.root
     }
 }
 

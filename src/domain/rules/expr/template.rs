@@ -15,14 +15,14 @@ use super::{
 pub const MAX_RESULT: usize = 64 << 10;
 
 /// A compiled string.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Template {
     source: Box<str>,
     pieces: Vec<Piece>,
 }
 
-#[derive(Clone, Debug)]
-enum Piece {
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Piece {
     Text(String),
     /// An expression, and the byte of the source at which it starts.
     Expr(usize, Expr),
@@ -54,6 +54,16 @@ impl Template {
             }
         }
         if problems.is_empty() { Ok(Self { source: source.into(), pieces }) } else { Err(problems) }
+    }
+
+    /// A template of these pieces, as it was stored.
+    pub(super) fn of(source: Box<str>, pieces: Vec<Piece>) -> Self {
+        Self { source, pieces }
+    }
+
+    /// Its texts and expressions in order.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// The type of the value when the string is exactly one `${…}`, else a string's.

@@ -9,6 +9,7 @@ mod grammar;
 mod hostile;
 mod problems;
 mod semantics;
+mod storing;
 mod templates;
 mod values;
 
@@ -111,9 +112,23 @@ fn world() -> Fixed {
 /// or `check: the first problem`.
 fn run(source: &str) -> String {
     match Expr::compile(source, &schema()) {
-        Ok(expr) => outcome(expr.eval(&world())),
+        Ok(expr) => outcome(stored(&expr).eval(&world())),
         Err(problems) => format!("check: {}", problems[0].message),
     }
+}
+
+/// What a plan that holds it gives back: the same, written and read. Every test of this room
+/// evaluates that.
+#[track_caller]
+fn stored<T>(compiled: &T) -> T
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let text = serde_json::to_string(compiled).unwrap();
+    let back: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(&back, compiled);
+    assert_eq!(serde_json::to_string(&back).unwrap(), text);
+    back
 }
 
 fn outcome(result: Result<Value, EvalError>) -> String {

@@ -2,10 +2,12 @@
 
 use std::{ops::Range, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{HostOf, Value, ast::Op};
 
 /// One node of the checked tree.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Node {
     /// Byte range of the source.
     pub(super) span: Range<usize>,
@@ -13,7 +15,7 @@ pub(super) struct Node {
 }
 
 /// What a node is.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum NodeKind {
     Literal(Value),
     Now,
@@ -32,13 +34,50 @@ pub(super) enum NodeKind {
     Has(Box<Node>),
     Fold(Box<Loop>),
     Call(Function, Vec<Node>),
-    Matches(Box<Node>, regex::Regex),
+    Matches(Box<Node>, Pattern),
     List(Vec<Node>),
     Map(Vec<(Arc<str>, Node)>),
 }
 
-/// One selection of a path.
+/// Largest compiled pattern, in bytes.
+const MAX_PATTERN: usize = 64 << 10;
+/// Most groups of a pattern inside one another.
+const MAX_PATTERN_NESTING: u32 = 32;
+
+/// A compiled pattern; two are the same where their texts are.
 #[derive(Debug)]
+pub(super) struct Pattern(regex::Regex);
+
+impl Pattern {
+    /// Compiles it within its bounds.
+    pub(super) fn new(text: &str) -> Result<Self, regex::Error> {
+        let built = regex::RegexBuilder::new(text)
+            .size_limit(MAX_PATTERN)
+            .dfa_size_limit(MAX_PATTERN)
+            .nest_limit(MAX_PATTERN_NESTING)
+            .build();
+        built.map(Self)
+    }
+
+    /// Its text.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether some part of `text` matches.
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+/// One selection of a path.
+#[derive(Debug, PartialEq)]
 pub(super) struct Step {
     /// The source from the path's beginning to the end of this selection.
     pub(super) span: Range<usize>,
@@ -46,14 +85,14 @@ pub(super) struct Step {
 }
 
 /// What a step selects by.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum By {
     Field(Arc<str>),
     Index(Node),
 }
 
 /// A loop over the items of a list or the keys of a map.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Loop {
     pub(super) fold: Fold,
     pub(super) over: Node,
@@ -63,7 +102,8 @@ pub(super) struct Loop {
 }
 
 /// What a loop makes of its items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Fold {
     All,
     Exists,
@@ -87,7 +127,8 @@ impl Fold {
 }
 
 /// A function whose arguments are all values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Function {
     Age,
     Quorum,

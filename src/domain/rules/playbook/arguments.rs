@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{ActionCall, Arg};
+use super::{
+    model::{ActionCall, Arg},
+    traits::{ActionTraits, Shape},
+};
 use crate::domain::{
     base::id::EtcdId,
     rules::{
-        action::{ActionSpec, ArgSpec, ArgType},
+        action::ActionSpec,
         codes,
         expr::{Schema, Template, Type, Value},
         vocabulary::PLACES,
@@ -38,7 +41,7 @@ pub fn read(
         let mut fields = Fields::of(node, sink)?;
         for wanted in &spec.args {
             let Some(value) = fields.get(wanted.name) else { continue };
-            if let Some(arg) = arg(value, &wanted.ty, schema, sink) {
+            if let Some(arg) = arg(value, &Shape::from(&wanted.ty), schema, sink) {
                 args.insert(wanted.name.to_owned(), arg);
             }
         }
@@ -50,30 +53,36 @@ pub fn read(
         }
     }
     let given = |name: &str| node.get(name).is_some();
-    if let Err(message) = complete(spec, given) {
-        sink.add(&codes::BAD_ARGUMENT, &action.span, message);
+    if let Err(message) = complete(spec.name, &ActionTraits::from(spec), given) {
+        let missing = spec.args.iter().find(|arg| arg.required && !given(arg.name));
+        let help = missing.map_or(String::new(), |arg| format!(": {}", arg.help));
+        sink.add(&codes::BAD_ARGUMENT, &action.span, format!("{message}{help}"));
     }
     (sink.count() == before).then_some(args)
 }
 
 /// Whether what must be given is given. Where an action takes a member or a host, it takes one.
-fn complete(spec: &ActionSpec, given: impl Fn(&str) -> bool) -> Result<(), String> {
-    let missing = spec.args.iter().find(|arg| arg.required && !given(arg.name));
-    if let Some(ArgSpec { name, help, .. }) = missing {
-        return Err(format!("{} needs `{name}`: {help}", spec.name));
+fn complete(
+    action: &str,
+    traits: &ActionTraits,
+    given: impl Fn(&str) -> bool,
+) -> Result<(), String> {
+    let missing = traits.takes.iter().find(|(name, takes)| takes.required && !given(name));
+    if let Some((name, _)) = missing {
+        return Err(format!("{action} needs `{name}`"));
     }
-    let optional = |name: &str| spec.args.iter().any(|arg| arg.name == name && !arg.required);
+    let optional = |name: &str| traits.takes.get(name).is_some_and(|takes| !takes.required);
     if !(optional("member") && optional("host")) {
         return Ok(());
     }
     let other = if optional("service") { "service" } else { "path" };
     match (given("member"), given("host"), given(other)) {
         (true, false, false) | (false, true, true) => Ok(()),
-        (_, _, _) => Err(format!("{} takes either `member`, or `host` and `{other}`", spec.name)),
+        (_, _, _) => Err(format!("{action} takes either `member`, or `host` and `{other}`")),
     }
 }
 
-fn arg(node: &Node, ty: &ArgType, schema: &Schema, sink: &mut Sink<'_>) -> Option<Arg> {
+fn arg(node: &Node, ty: &Shape, schema: &Schema, sink: &mut Sink<'_>) -> Option<Arg> {
     match (&node.kind, ty) {
         (Kind::Scalar(ScalarValue::Str(text), _), _) => {
             let compiled = Template::compile(text, schema);
@@ -88,18 +97,18 @@ fn arg(node: &Node, ty: &ArgType, schema: &Schema, sink: &mut Sink<'_>) -> Optio
             let checked = checked.map_err(|why| sink.add(&codes::BAD_ARGUMENT, &node.span, why));
             checked.ok().map(|()| Arg::Template(template))
         }
-        (Kind::Scalar(ScalarValue::Int(whole), _), ArgType::Int | ArgType::Any) => {
+        (Kind::Scalar(ScalarValue::Int(whole), _), Shape::Int | Shape::Any) => {
             Some(Arg::Literal(Value::Int(*whole)))
         }
-        (Kind::Scalar(ScalarValue::Bool(flag), _), ArgType::Any) => {
+        (Kind::Scalar(ScalarValue::Bool(flag), _), Shape::Any) => {
             Some(Arg::Literal(Value::Bool(*flag)))
         }
-        (Kind::Seq(items), ArgType::List(_) | ArgType::Any) => {
+        (Kind::Seq(items), Shape::List(_) | Shape::Any) => {
             let inner = inner(ty);
             let read: Vec<_> = items.iter().map(|item| arg(item, inner, schema, sink)).collect();
             read.into_iter().collect::<Option<_>>().map(Arg::List)
         }
-        (Kind::Map(pairs), ArgType::Map(_) | ArgType::Any) => {
+        (Kind::Map(pairs), Shape::Map(_) | Shape::Any) => {
             let inner = inner(ty);
             let read: Vec<_> = pairs
                 .iter()
@@ -115,43 +124,44 @@ fn arg(node: &Node, ty: &ArgType, schema: &Schema, sink: &mut Sink<'_>) -> Optio
     }
 }
 
-fn inner(ty: &ArgType) -> &ArgType {
+fn inner(ty: &Shape) -> &Shape {
     match ty {
-        ArgType::List(inner) | ArgType::Map(inner) => inner,
-        ArgType::Member
-        | ArgType::Host
-        | ArgType::Node
-        | ArgType::Id
-        | ArgType::Place
-        | ArgType::Word(_)
-        | ArgType::Text
-        | ArgType::Path
-        | ArgType::Int
-        | ArgType::Any => &ArgType::Any,
+        Shape::List(inner) | Shape::Map(inner) => inner,
+        Shape::Member
+        | Shape::Host
+        | Shape::Node
+        | Shape::Id
+        | Shape::Place
+        | Shape::Word(_)
+        | Shape::Text
+        | Shape::Path
+        | Shape::Int
+        | Shape::Any => &Shape::Any,
     }
 }
 
 /// Whether a template of this type can fill an argument.
-fn fits(ty: &ArgType, given: &Type) -> bool {
+fn fits(ty: &Shape, given: &Type) -> bool {
     if *given == Type::Any {
         return true;
     }
     match ty {
-        ArgType::Any => true,
-        ArgType::Int => *given == Type::Int,
-        ArgType::Word(words) => {
-            let all = |got: &&[&str]| got.iter().all(|word| words.contains(word));
+        Shape::Any => true,
+        Shape::Int => *given == Type::Int,
+        Shape::Word(words) => {
+            let known = |word: &&str| words.iter().any(|known| known == word);
+            let all = |got: &&[&str]| got.iter().all(known);
             *given == Type::Str || matches!(given, Type::Word(got) if all(got))
         }
-        ArgType::Member
-        | ArgType::Host
-        | ArgType::Node
-        | ArgType::Id
-        | ArgType::Place
-        | ArgType::Text
-        | ArgType::Path => matches!(given, Type::Str | Type::Word(_)),
-        ArgType::List(inner) => matches!(given, Type::List(item) if fits(inner, item)),
-        ArgType::Map(inner) => {
+        Shape::Member
+        | Shape::Host
+        | Shape::Node
+        | Shape::Id
+        | Shape::Place
+        | Shape::Text
+        | Shape::Path => matches!(given, Type::Str | Type::Word(_)),
+        Shape::List(inner) => matches!(given, Type::List(item) if fits(inner, item)),
+        Shape::Map(inner) => {
             matches!(given, Type::Map(value) if fits(inner, value))
                 || matches!(given, Type::Record(fields) if fields.values().all(|ty| fits(inner, ty)))
         }
@@ -159,100 +169,101 @@ fn fits(ty: &ArgType, given: &Type) -> bool {
 }
 
 /// What a person calls the type.
-fn noun(ty: &ArgType) -> String {
+fn noun(ty: &Shape) -> String {
     match ty {
-        ArgType::Member => "the name of a member".into(),
-        ArgType::Host => "the name of a host".into(),
-        ArgType::Node => "the name of a node".into(),
-        ArgType::Id => "an id of 16 hex digits".into(),
-        ArgType::Place => format!("one of {}", PLACES.join(", ")),
-        ArgType::Word(words) => format!("one of {}", words.join(", ")),
-        ArgType::Text => "a text".into(),
-        ArgType::Path => "a path".into(),
-        ArgType::Int => "a whole number".into(),
-        ArgType::List(_) => "a list".into(),
-        ArgType::Map(_) => "a map".into(),
-        ArgType::Any => "anything".into(),
+        Shape::Member => "the name of a member".into(),
+        Shape::Host => "the name of a host".into(),
+        Shape::Node => "the name of a node".into(),
+        Shape::Id => "an id of 16 hex digits".into(),
+        Shape::Place => format!("one of {}", PLACES.join(", ")),
+        Shape::Word(words) => format!("one of {}", words.join(", ")),
+        Shape::Text => "a text".into(),
+        Shape::Path => "a path".into(),
+        Shape::Int => "a whole number".into(),
+        Shape::List(_) => "a list".into(),
+        Shape::Map(_) => "a map".into(),
+        Shape::Any => "anything".into(),
     }
 }
 
 /// Checks one value; names only where there is a plan.
-fn check(ty: &ArgType, value: &Value, plan: Option<&Plan>) -> Result<(), String> {
+fn check(ty: &Shape, value: &Value, plan: Option<&Plan>) -> Result<(), String> {
     let wrong = || format!("{} was expected here", noun(ty));
     match ty {
-        ArgType::Any => Ok(()),
-        ArgType::Int => value.as_int().map(|_| ()).ok_or_else(wrong),
-        ArgType::List(inner) => {
+        Shape::Any => Ok(()),
+        Shape::Int => value.as_int().map(|_| ()).ok_or_else(wrong),
+        Shape::List(inner) => {
             let items = value.as_list().ok_or_else(wrong)?;
             items.iter().try_for_each(|item| check(inner, item, plan))
         }
-        ArgType::Map(inner) => {
+        Shape::Map(inner) => {
             let entries = value.as_map().ok_or_else(wrong)?;
             entries.values().try_for_each(|item| check(inner, item, plan))
         }
-        ArgType::Member
-        | ArgType::Host
-        | ArgType::Node
-        | ArgType::Id
-        | ArgType::Place
-        | ArgType::Word(_)
-        | ArgType::Text
-        | ArgType::Path => check_text(ty, value.as_str().ok_or_else(wrong)?, plan),
+        Shape::Member
+        | Shape::Host
+        | Shape::Node
+        | Shape::Id
+        | Shape::Place
+        | Shape::Word(_)
+        | Shape::Text
+        | Shape::Path => check_text(ty, value.as_str().ok_or_else(wrong)?, plan),
     }
 }
 
-fn check_text(ty: &ArgType, text: &str, plan: Option<&Plan>) -> Result<(), String> {
+fn check_text(ty: &Shape, text: &str, plan: Option<&Plan>) -> Result<(), String> {
     let wrong = || format!("{} was expected here, not {text:?}", noun(ty));
-    let one_of = |words: &[&str]| if words.contains(&text) { Ok(()) } else { Err(wrong()) };
+    let one_of = |known: bool| if known { Ok(()) } else { Err(wrong()) };
     match ty {
-        ArgType::Member => match plan {
+        Shape::Member => match plan {
             Some(plan) if !plan.members.iter().any(|name| name.as_str() == text) => {
                 Err(format!("{text:?} is no member of this run"))
             }
             Some(_) | None => Ok(()),
         },
-        ArgType::Host => match plan {
+        Shape::Host => match plan {
             Some(plan) if !plan.hosts.iter().any(|name| name.as_str() == text) => {
                 Err(format!("{text:?} is no host of this run"))
             }
             Some(_) | None => Ok(()),
         },
-        ArgType::Node if plan.is_some() => Err(format!("{text:?} is no node of this run")),
-        ArgType::Id if text.len() != 16 || EtcdId::parse(text).is_none() => Err(wrong()),
-        ArgType::Place => one_of(PLACES),
-        ArgType::Word(words) => one_of(words),
-        ArgType::Path if !text.starts_with('/') || text.split('/').any(|part| part == "..") => {
+        Shape::Node if plan.is_some() => Err(format!("{text:?} is no node of this run")),
+        Shape::Id if text.len() != 16 || EtcdId::parse(text).is_none() => Err(wrong()),
+        Shape::Place => one_of(PLACES.contains(&text)),
+        Shape::Word(words) => one_of(words.iter().any(|word| word == text)),
+        Shape::Path if !text.starts_with('/') || text.split('/').any(|part| part == "..") => {
             Err(format!("{text:?} is no absolute path without `..`"))
         }
-        ArgType::Text if text.len() > TEXT_BYTES_MAX || text.contains('\0') => {
+        Shape::Text if text.len() > TEXT_BYTES_MAX || text.contains('\0') => {
             Err(format!("a text of at most {TEXT_BYTES_MAX} bytes without NUL was expected here"))
         }
-        ArgType::Node
-        | ArgType::Id
-        | ArgType::Text
-        | ArgType::Path
-        | ArgType::Int
-        | ArgType::List(_)
-        | ArgType::Map(_)
-        | ArgType::Any => Ok(()),
+        Shape::Node
+        | Shape::Id
+        | Shape::Text
+        | Shape::Path
+        | Shape::Int
+        | Shape::List(_)
+        | Shape::Map(_)
+        | Shape::Any => Ok(()),
     }
 }
 
-/// Checks the filled arguments of a call against the catalogue and the plan's lists.
+/// Checks the filled arguments of a call against its declarations and the plan's lists.
 ///
 /// The error names the argument and is for people. Nothing that fails here may be done.
 pub fn check_call(
-    spec: &ActionSpec,
+    action: &str,
+    traits: &ActionTraits,
     args: &BTreeMap<String, Value>,
     plan: &Plan,
 ) -> Result<(), String> {
     for (name, value) in args {
-        let wanted = spec.args.iter().find(|arg| arg.name == name.as_str());
-        let wanted = wanted.ok_or_else(|| format!("{} has no argument `{name}`", spec.name))?;
-        check(&wanted.ty, value, Some(plan))
-            .map_err(|why| format!("{}: {name}: {why}", spec.name))?;
+        let wanted = traits.takes.get(name.as_str());
+        let wanted = wanted.ok_or_else(|| format!("{action} has no argument `{name}`"))?;
+        check(&wanted.shape, value, Some(plan))
+            .map_err(|why| format!("{action}: {name}: {why}"))?;
     }
-    complete(spec, |name| args.contains_key(name))
+    complete(action, traits, |name| args.contains_key(name))
 }
 
 /// The expressions a call holds, in order, for the commands a person is shown.

@@ -2,4 +2,6 @@
 
 pub mod arguments;
 pub mod model;
+pub mod params;
 pub mod parse;
+pub mod traits;

@@ -5,16 +5,20 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
+use super::{params::Param, traits::ActionTraits};
 use crate::domain::{
-    base::id::PlaybookName,
+    base::{id::PlaybookName, time},
     rules::{
-        action::ErrorKind,
-        expr::{EvalError, Expr, Template, Value, Variables},
+        action::{ErrorKind, Failure},
+        expr::{EvalError, Expr, Template, Value, Variables, stored::exact},
     },
 };
 
 /// What a playbook may destroy: decides which guards hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Destroys {
     /// Nothing that cannot be had again.
     Nothing,
@@ -22,46 +26,6 @@ pub enum Destroys {
     Member,
     /// Possibly acknowledged data.
     Data,
-}
-
-/// The type of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamType {
-    /// Text.
-    String,
-    /// A whole number.
-    Int,
-    /// True or false.
-    Bool,
-    /// As `5m`.
-    Duration,
-    /// A list of texts.
-    List,
-    /// A member of the plan's list.
-    Member,
-    /// A host of the plan's list.
-    Host,
-    /// A node of the plan's list.
-    Node,
-}
-
-/// A declared parameter.
-#[derive(Clone, Debug)]
-pub struct Param {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub ty: ParamType,
-    /// Whether it must be given.
-    pub required: bool,
-    /// Its value where none is given.
-    pub default: Option<Value>,
-    /// Smallest value of an int.
-    pub min: Option<i64>,
-    /// Largest value of an int.
-    pub max: Option<i64>,
-    /// What a string must match, anchored.
-    pub pattern: Option<regex::Regex>,
 }
 
 /// One valid playbook.
@@ -88,58 +52,89 @@ pub struct Playbook {
 }
 
 /// One step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Unique in the playbook.
     pub name: String,
     /// What it does.
     pub kind: StepKind,
     /// False: skipped; unknown: the step fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Expr>,
     /// Limit of one try; of an `expect`, how long an unknown is read again. Without meaning on
-    /// `foreach`, `wait` and `approve`.
+    /// `foreach`, `call`, `wait` and `approve`.
+    #[serde(with = "time::duration")]
     pub timeout: Duration,
     /// How often it is tried.
+    #[serde(default, skip_serializing_if = "Retry::is_once")]
     pub retry: Retry,
     /// A second name for its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<String>,
     /// What takes it back, in the order written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undo: Vec<Entry>,
     /// What is armed at its start and runs when its scope ends, in the order written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finally: Vec<Entry>,
     /// The point of no return.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub irreversible: bool,
     /// Whether a failure ends the run (for `foreach`: whether a failed item does).
+    #[serde(default)]
     pub on_error: OnError,
 }
 
 /// What a failed step means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnError {
     /// The run fails.
+    #[default]
     Fail,
     /// It is noted and the run goes on.
     Continue,
 }
 
 /// How a step is tried again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
     /// Tries in all, at least 1.
     pub attempts: u32,
     /// Between two tries.
+    #[serde(with = "time::duration")]
     pub delay: Duration,
     /// Only these kinds are tried again; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<ErrorKind>,
 }
 
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 1, delay: Duration::ZERO, on: Vec::new() }
+    }
+}
+
+impl Retry {
+    /// Whether there is one try and no other.
+    pub fn is_once(&self) -> bool {
+        self.attempts <= 1
+    }
+
+    /// Whether a try that failed like this is the last one; `tries` counts it too.
+    pub fn is_last(&self, tries: u32, failure: &Failure) -> bool {
+        tries >= self.attempts || !(self.on.is_empty() || self.on.contains(&failure.kind))
+    }
+}
+
 /// An argument: literal where it holds no `${…}`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Arg {
     /// A text that may hold `${…}`.
     Template(Template),
     /// Any other scalar.
-    Literal(Value),
+    Literal(#[serde(with = "exact")] Value),
     /// A list.
     List(Vec<Arg>),
     /// A map.
@@ -164,29 +159,36 @@ impl Arg {
 }
 
 /// An action with unfilled arguments.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActionCall {
-    /// The action's name, one of the catalogue.
-    pub action: &'static str,
+    /// The action's name, as the catalogue had it.
+    pub action: String,
+    /// What the catalogue declared of it.
+    pub traits: ActionTraits,
     /// Arguments by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, Arg>,
 }
 
 /// An entry of `undo` or `finally`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// What it does.
     pub call: ActionCall,
     /// False: skipped; unknown: not run, and the run parks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Expr>,
     /// Limit of one try.
+    #[serde(with = "time::duration")]
     pub timeout: Duration,
     /// How often it is tried.
+    #[serde(default, skip_serializing_if = "Retry::is_once")]
     pub retry: Retry,
 }
 
 /// What an approval shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Show {
     /// The readings.
     Evidence,
@@ -197,19 +199,34 @@ pub enum Show {
 }
 
 /// What a step does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StepKind {
     /// An action of the catalogue.
     Action(ActionCall),
-    /// The steps once for each item, one after the other.
+    /// The steps once for each item.
     Foreach {
         /// A list of names.
         items: Expr,
         /// The name of the item inside.
         item: String,
+        /// How many items are worked on at once; 1 is one after the other.
+        at_once: usize,
         /// Stop before the next item when this is true.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Expr>,
         /// The steps.
+        steps: Vec<Step>,
+    },
+    /// The steps of another playbook, in a scope of their own.
+    Call {
+        /// Its name.
+        playbook: PlaybookName,
+        /// What it was given, by the name of its parameter.
+        with: BTreeMap<String, Arg>,
+        /// What it takes.
+        params: Vec<Param>,
+        /// Its steps.
         steps: Vec<Step>,
     },
     /// Wait until a condition holds for a while; unknown is *not yet*.
@@ -217,10 +234,13 @@ pub enum StepKind {
         /// The condition.
         until: Expr,
         /// How long it must hold without a break.
+        #[serde(with = "time::duration")]
         hold: Duration,
         /// How long to wait in all.
+        #[serde(with = "time::duration")]
         timeout: Duration,
         /// Between two looks.
+        #[serde(with = "time::duration")]
         poll: Duration,
     },
     /// A condition that must hold now; unknown is read again until the step's timeout.

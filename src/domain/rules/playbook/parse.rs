@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::model::{Destroys, Param, ParamType, Playbook, Step};
+use super::{
+    model::{Destroys, Playbook, Step},
+    params::{Param, ParamType},
+};
 use crate::domain::{
     base::id::PlaybookName,
     rules::{

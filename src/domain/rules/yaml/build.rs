@@ -81,9 +81,15 @@ impl Builder<'_> {
                 self.place(node);
             }
             Event::Alias(..) => {
-                let help = "write the value out where it is used".to_owned();
-                let message = "aliases are not supported".to_owned();
-                self.problems.push((&codes::ALIAS, range.clone(), message, Some(help)));
+                // behind a merge key, which was reported, it is no second mistake
+                let is_merged =
+                    matches!(self.open.last(), Some(Open::Map { next: Next::Value(None), .. }));
+                if !is_merged {
+                    let help = "write the value out where it is used".to_owned();
+                    let name = self.text.get(range.clone()).unwrap_or_default().trim_end();
+                    let message = format!("aliases are not supported: `{name}`");
+                    self.problems.push((&codes::ALIAS, range.clone(), message, Some(help)));
+                }
                 self.place(nothing(range.clone()));
             }
             Event::SequenceStart(..) => self.open.push(Open::Seq(range.start, Vec::new())),
@@ -150,6 +156,12 @@ impl Builder<'_> {
 /// A key must be a scalar; its name is its text as written.
 fn named(text: &str, node: Node, problems: &mut Vec<Found>) -> Option<Key> {
     let name = match &node.kind {
+        Kind::Scalar(ScalarValue::Str(name), Style::Plain) if name == "<<" => {
+            let help = "write the keys out where they are used".to_owned();
+            let message = "merge keys are not supported: `<<`".to_owned();
+            problems.push((&codes::ALIAS, node.span, message, Some(help)));
+            return None;
+        }
         Kind::Scalar(ScalarValue::Str(name), _) => name.clone(),
         Kind::Scalar(..) => text.get(node.span.clone()).unwrap_or("").to_owned(),
         Kind::Seq(_) | Kind::Map(_) => {

@@ -27,6 +27,12 @@ fn what_is_no_good_yaml_is_said_with_its_place() {
     check("a: 1\nb: [1, 2\nc: 3\n", &[("Q001", 3, 2)]);
     check("a: 1\nb: 2\na: 3\nc: {x: 1, x: 2}\n", &[("Q002", 4, 11), ("Q002", 3, 1)]);
     check("a: &x 1\nb: *x\n", &[("Q003", 2, 4)]);
+    check("a: &x {b: 1}\nc: {<<: *x}\n", &[("Q003", 2, 5)]);
+    check(
+        "a: [&x {b: 1}, &y {c: 1}]\nd:\n  <<: [*x, *y]\n",
+        &[("Q003", 3, 3), ("Q003", 3, 8), ("Q003", 3, 12)],
+    );
+    check("a: {'<<': 1}\n", &[]);
     check("when: !ready\n", &[("Q004", 1, 7)]);
     check("x:\n  - when: !etcd.members[m].serving\n", &[("Q004", 2, 11)]);
     check("a: {m: ${m}, n: \"${n}\"}\nb: [${x}]\n", &[("Q005", 1, 8), ("Q005", 2, 5)]);

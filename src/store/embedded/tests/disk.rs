@@ -96,7 +96,7 @@ async fn a_hanging_disk_holds_up_neither_a_close_nor_the_size() {
 fn what_is_in_the_writers_hands_when_a_close_gives_up_is_unknown() {
     let queue = Queue::new();
     let pending = queue.commit(batch().alert(1, "x"));
-    let Some(Request::Commit(_, answer)) = queue.take(Duration::ZERO).pop_front() else { panic!() };
+    let Some(Request::Write(_, answer)) = queue.take(Duration::ZERO).pop_front() else { panic!() };
     queue.writing(vec![answer]);
     queue.close();
     assert!(queue.await_end(Duration::ZERO).unwrap_err().may_be_durable());

@@ -13,7 +13,7 @@ use proptest::{
 };
 use serde::Serialize;
 
-use super::Fixed;
+use super::{Fixed, stored};
 use crate::domain::rules::expr::{EvalError, Expr, Schema, Type, Value};
 
 /// Enough for the other parser, which recurses without regard to the stack.
@@ -203,7 +203,7 @@ fn theirs(source: &str, context: &cel::Context) -> Option<String> {
 /// Compiles what is well-typed by construction; `None` if it is too long or has too many loops.
 fn within_bounds(source: &str) -> Option<Expr> {
     let problems = match Expr::compile(source, &schema()) {
-        Ok(expr) => return Some(expr),
+        Ok(expr) => return Some(stored(&expr)),
         Err(problems) => problems,
     };
     let bounds = ["more than 2 loops", "an expression has at most", "nested deeper"];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Fixed, outcome};
+use super::{Fixed, outcome, stored};
 use crate::domain::rules::{
     expr::{Expr, Schema, Template, Type, Value},
     vocabulary,
@@ -59,7 +59,8 @@ fn playbook() -> Schema {
 fn compiles(schema: &Schema, conditions: &[&str]) {
     for source in conditions {
         let found = Expr::compile_bool(source, schema);
-        assert!(found.is_ok(), "{source}: {}", found.unwrap_err()[0]);
+        let expr = found.unwrap_or_else(|problems| panic!("{source}: {}", problems[0]));
+        stored(&expr);
     }
 }
 
@@ -142,6 +143,7 @@ fn strings_of_playbooks_compile_with_their_types() {
         let template = Template::compile(source, &schema);
         let template = template.unwrap_or_else(|problems| panic!("{source}: {}", problems[0]));
         assert_eq!(template.ty(), wanted, "{source}");
+        stored(&template);
     }
     let record = Template::compile("${chosen}", &schema).unwrap();
     assert!(matches!(record.ty(), Type::Record(_)));

@@ -1,6 +1,6 @@
 //! What expressions mean when readings are absent, and that arithmetic never panics.
 
-use super::{expect, large_world, outcome, schema};
+use super::{expect, large_world, outcome, schema, stored};
 use crate::domain::rules::expr::{EvalError, Expr};
 
 #[test]
@@ -209,7 +209,7 @@ fn two_loops_over_five_thousand_nodes_spend_the_fuel_and_one_does_not() {
             "spent",
         ),
     ] {
-        let expr = Expr::compile(source, &schema()).unwrap();
+        let expr = stored(&Expr::compile(source, &schema()).unwrap());
         assert_eq!(outcome(expr.eval(&world)), wanted, "{source}");
     }
 }

@@ -1,6 +1,6 @@
 //! Strings with `${…}`: where they are split, what they are filled with, where they fail.
 
-use super::{outcome, schema, world};
+use super::{outcome, schema, stored, world};
 use crate::domain::rules::expr::{
     EvalError, Template, Type, Value,
     template::{MAX_RESULT, Part, split},
@@ -18,7 +18,7 @@ fn parts(source: &str) -> Vec<String> {
 
 fn fill(source: &str) -> String {
     match Template::compile(source, &schema()) {
-        Ok(template) => outcome(template.fill(&world())),
+        Ok(template) => outcome(stored(&template).fill(&world())),
         Err(problems) => {
             let shown = problems.iter().map(|found| format!("{:?} {found}", found.span));
             shown.collect::<Vec<_>>().join("; ")

@@ -66,6 +66,7 @@ impl Parser<'_, '_> {
             Some(StepKind::Foreach {
                 items: items?,
                 item: variable?.to_owned(),
+                at_once: 1,
                 until: match until {
                     Some(until) => Some(until?),
                     None => None,

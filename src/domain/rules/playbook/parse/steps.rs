@@ -1,6 +1,6 @@
 //! One step: its name, its one action or control key, and what stands beside it.
 
-use std::{ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use super::{Parser, SPAN, condition, scope::Scope};
 use crate::domain::rules::{
@@ -10,7 +10,8 @@ use crate::domain::rules::{
     expr::{Schema, Type, near},
     playbook::{
         arguments,
-        model::{ActionCall, Entry, OnError, Retry, Step, StepKind},
+        model::{ActionCall, Arg, Entry, OnError, Retry, Step, StepKind},
+        traits::ActionTraits,
     },
     yaml::{
         Key, Node,
@@ -164,10 +165,10 @@ impl Parser<'_, '_> {
         let finally = self.entries(beside.finally, &entries);
         Some(Step {
             name: beside.name.clone(),
-            kind: StepKind::Action(ActionCall { action: spec.name, args: args? }),
+            kind: StepKind::Action(action_call(spec, args?)),
             when: transpose(when)?,
             timeout: timeout.unwrap_or(spec.timeout),
-            retry: retry.unwrap_or_else(once),
+            retry: retry.unwrap_or_default(),
             register,
             undo,
             finally,
@@ -261,7 +262,7 @@ impl Parser<'_, '_> {
             kind: kind?,
             when: transpose(when)?,
             timeout,
-            retry: once(),
+            retry: Retry::default(),
             register,
             undo: Vec::new(),
             finally: Vec::new(),
@@ -322,10 +323,10 @@ impl Parser<'_, '_> {
         let timeout = self.timeout(timeout);
         let retry = retries.map(|node| retry(node, self.sink));
         Some(Entry {
-            call: ActionCall { action: spec.name, args: args? },
+            call: action_call(spec, args?),
             when: transpose(when)?,
             timeout: timeout.unwrap_or(spec.timeout),
-            retry: retry.unwrap_or_else(once),
+            retry: retry.unwrap_or_default(),
         })
     }
 }
@@ -356,12 +357,12 @@ fn guarded(when: Option<&Node>, member: &str) -> bool {
     before.any(|part| part.trim() == guard)
 }
 
-fn once() -> Retry {
-    Retry { attempts: 1, delay: Duration::ZERO, on: Vec::new() }
+fn action_call(spec: &ActionSpec, args: BTreeMap<String, Arg>) -> ActionCall {
+    ActionCall { action: spec.name.to_owned(), traits: ActionTraits::from(spec), args }
 }
 
 fn retry(node: &Node, sink: &mut Sink<'_>) -> Retry {
-    let mut retry = once();
+    let mut retry = Retry::default();
     let Some(mut fields) = Fields::of(node, sink) else { return retry };
     if let Some(attempts) =
         fields.need("attempts", sink).and_then(|node| count(node, &ATTEMPTS, sink))

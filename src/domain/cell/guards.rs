@@ -1,0 +1,227 @@
+//! What a decision rests on: facts drawn from the cell, and the guards of a playbook that destroys.
+
+use std::time::Duration;
+
+use super::{
+    Cell,
+    decide::next_rung,
+    fault::domain_of,
+    variables::{missing, response_bindings, signals},
+};
+use crate::domain::{
+    base::{
+        id::{IncidentId, ResponseName, RunId},
+        time::Time,
+    },
+    etcd::{
+        evidence::{DataState, Permanence},
+        observation::Observation,
+        verdict::{MemberState, Quorum},
+        versions::version_gate,
+    },
+    incident::{
+        Incident,
+        decision::{self, Action, Decision, Destruction, Facts, GraceFacts, Reason},
+        ledger::Ledger,
+    },
+    inventory::Mode,
+    rules::{
+        bindings::Bindings,
+        playbook::model::Destroys,
+        response::{Response, Rung},
+    },
+};
+
+/// The window of the daily limit.
+const DAY: Duration = Duration::from_hours(24);
+
+/// The decision for an incident, with the rung it is about.
+pub(super) fn decision_for(
+    cell: &Cell,
+    id: IncidentId,
+    response: &Response,
+    now: Time,
+) -> (Option<(usize, Rung)>, Decision) {
+    let Some(incident) = cell.state.incidents.get(&id) else {
+        let text = "the incident is not there any more".into();
+        return (None, Decision { action: Action::Skip, reason: Some(Reason::Unknown), text });
+    };
+    let subject = &incident.subject;
+    let signals = signals(cell, subject, response, now);
+    let bindings = response_bindings(cell, subject, &signals, now);
+    let rung = next_rung(response, incident, &bindings);
+    let playbook =
+        rung.as_ref().and_then(|(_, rung)| cell.setup.rules.playbooks.get(&rung.playbook));
+    let ledger = cell.state.ledgers.get(subject).cloned().unwrap_or_default();
+    let facts = Facts {
+        now,
+        ever_healthy: domain_of(response.about).ever_healthy(cell),
+        blind: cell.look().and_then(|look| look.judgement.blind.as_deref()),
+        paused: pause_text(cell, now),
+        silenced: signals.iter().any(|s| s.silenced > 0) && signals.iter().all(|s| s.firing == 0),
+        inhibited_by: inhibitor(cell, &subject.response),
+        grace: grace_facts(cell, incident, response, &bindings, now),
+        has_rung: rung.is_some(),
+        rung_from: rung
+            .as_ref()
+            .map_or(now, |(_, rung)| incident.confirmed_at.unwrap_or(now).after(rung.after)),
+        conflict: cell.state.open_run().map(|run| run.id),
+        ledger: &ledger,
+        guards: &response.guards,
+        destruction: playbook
+            .map(|playbook| destruction_of(cell, playbook.destroys, cell.look(), now)),
+    };
+    let decision = decision::decide(&facts);
+    (rung, decision)
+}
+
+/// The open response of the cluster that goes first, while its subject is in question.
+fn inhibitor<'c>(cell: &'c Cell, response: &ResponseName) -> Option<&'c ResponseName> {
+    let mut open = cell.state.open_incidents();
+    let found = open.find(|incident| {
+        let other = cell.response(incident.subject.response.as_str());
+        other.is_some_and(|other| {
+            other.inhibits.contains(response) && domain_of(other.about).is_in_question(cell)
+        })
+    });
+    found.map(|incident| &incident.subject.response)
+}
+
+/// Where the grace stands.
+fn grace_facts(
+    cell: &Cell,
+    incident: &Incident,
+    response: &Response,
+    bindings: &Bindings,
+    now: Time,
+) -> GraceFacts {
+    let first_until = incident.opened_at.after(response.grace.hold);
+    let confirms = response.confirm.truth(bindings);
+    let streaks = cell.streaks_of(incident.id);
+    GraceFacts {
+        complete: streaks.confirming.is_complete(now, &response.grace),
+        holds: confirms.as_ref().ok().copied().filter(|_| streaks.first_sample.is_some()),
+        until: streaks.confirming.due(&response.grace).unwrap_or(first_until).max(now),
+        is_first: now < first_until,
+        verdict: verdict_line(cell.look()),
+        missing: confirms.err().map(|error| missing(&error)),
+    }
+}
+
+/// What the evidence of this look allows a playbook that destroys something.
+pub(super) fn destruction_of(
+    cell: &Cell,
+    destroys: Destroys,
+    look: Option<&Observation>,
+    now: Time,
+) -> Destruction<'static> {
+    let members = look.map(|look| &look.judgement.members);
+    let voters = || members.into_iter().flatten().filter(|(_, member)| member.voter);
+    let reachable = |m: &MemberState| {
+        look.and_then(|look| look.evidence.hosts.get(&m.host)).is_none_or(|host| host.reachable)
+    };
+    // data that is gone settles it where the member can be fenced; of others only a word does
+    let is_settled = |m: &MemberState| match m.permanence {
+        Some(Permanence::DiskGone | Permanence::DataGone) => reachable(m),
+        Some(Permanence::HostOff | Permanence::Fenced | Permanence::Attested) => true,
+        None => false,
+    };
+    let dead = voters().filter(|(_, m)| m.alive != Some(true) && !is_settled(m));
+    let holds = |m: &MemberState| m.alive == Some(true) || m.data == Some(DataState::Present);
+    let unread = voters().any(|(_, m)| holds(m) && m.revision.is_none());
+    let has_survivor = voters().any(|(_, m)| holds(m));
+    Destruction {
+        destroys,
+        version: look.map_or(Ok(()), |look| {
+            let tools = cell.sight.tools.as_ref().and_then(|tools| tools.as_ref().ok());
+            version_gate(look, &cell.held(), cell.sight.observed.as_deref(), tools)
+        }),
+        capability: match &cell.sight.tools {
+            Some(tools) => tools.as_ref().map(drop).map_err(Clone::clone),
+            None => Err("the tools were not asked for yet".into()),
+        },
+        has_survivor,
+        may_return: dead.map(|(name, member)| format!("{name}: {}", member.why)).collect(),
+        approved_by_person: cell.inventory().mode == Mode::Propose,
+        loss_upper: look.and_then(|look| look.loss.as_ref()).and_then(|loss| loss.upper),
+        loss_is_deferred: unread,
+        loss_budget: cell.inventory().loss_budget_revisions,
+        open_loss: cell.state.open_loss().map(|loss| loss.id),
+        last_automatic: cell.state.last_automatic().filter(|at| now.since(*at) < DAY),
+        own_store: (destroys != Destroys::Nothing && cell.setup.store_on_target)
+            .then_some("the journal lies in a data directory of this cluster"),
+    }
+}
+
+/// What the guards say to somebody who only wants to see: no incident, no pace.
+pub fn preview_decision(cell: &Cell, destroys: Destroys, now: Time) -> Decision {
+    let what = destruction_of(cell, destroys, cell.look(), now);
+    let conflict = cell.state.open_run().map(|run| run.id);
+    guarded(cell, cell.look(), what, now, conflict)
+}
+
+/// What the guards say to a run under way, on its own look: its pace was decided when it was
+/// dispatched.
+pub(super) fn running_decision(
+    cell: &Cell,
+    look: &Observation,
+    what: Destruction<'_>,
+    now: Time,
+) -> Decision {
+    guarded(cell, Some(look), what, now, None)
+}
+
+fn guarded(
+    cell: &Cell,
+    look: Option<&Observation>,
+    what: Destruction<'_>,
+    now: Time,
+    conflict: Option<RunId>,
+) -> Decision {
+    let quorum = look.map(|look| &look.judgement.quorum);
+    let (ledger, guards) = (Ledger::default(), decision::no_guards());
+    let facts = Facts {
+        now,
+        ever_healthy: Some(cell.sight.observed.is_some()),
+        blind: look.and_then(|look| look.judgement.blind.as_deref()),
+        paused: pause_text(cell, now),
+        silenced: false,
+        inhibited_by: None,
+        grace: GraceFacts {
+            complete: true,
+            holds: quorum.and_then(|quorum| match quorum {
+                Quorum::Unknown => None,
+                Quorum::Lost { .. } => Some(true),
+                Quorum::Forming
+                | Quorum::Single
+                | Quorum::Healthy
+                | Quorum::Degraded { .. }
+                | Quorum::LeaderlessAlive => Some(false),
+            }),
+            until: now,
+            is_first: false,
+            verdict: verdict_line(look),
+            missing: None,
+        },
+        has_rung: true,
+        rung_from: now,
+        conflict,
+        ledger: &ledger,
+        guards: &guards,
+        destruction: Some(what),
+    };
+    decision::decide(&facts)
+}
+
+fn pause_text(cell: &Cell, now: Time) -> Option<String> {
+    cell.state.pause(now).map(|pause| {
+        let until = pause.until.map_or(String::new(), |until| format!(" until {until}"));
+        format!("paused by {}{until}: {}", pause.said.by, pause.said.reason)
+    })
+}
+
+fn verdict_line(look: Option<&Observation>) -> String {
+    look.map_or("not looked at yet".to_owned(), |look| {
+        format!("{}: {}", look.judgement.quorum, look.judgement.reason)
+    })
+}

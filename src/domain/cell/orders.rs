@@ -1,0 +1,240 @@
+//! What people want of a cluster: approve, deny, resume, abandon, acknowledge, attest, pause.
+//!
+//! Whether somebody may is decided before (`http`); here only whether it can be.
+
+use std::time::Duration;
+
+use super::{Draft, effect::Effect, input::Ticket};
+use crate::domain::{
+    base::id::{LossId, MemberName, RunId},
+    etcd::evidence::Attestation,
+    journal::record::{Acknowledged, Attested, Attribution, Paused, Record},
+    rules::action::{ErrorKind, Failure},
+    run::{
+        event::{Outcome, RunEvent, RunRecord},
+        resume,
+        state::Run,
+    },
+};
+
+/// Something a person wants of one cluster.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Yes to what a run asks.
+    Approve {
+        /// The run.
+        run: RunId,
+        /// Who and why.
+        said: Attribution,
+        /// The digest that was seen, where the caller names one: another is refused.
+        digest: Option<String>,
+        /// The most that may be lost; none: what was shown.
+        max_loss: Option<u64>,
+    },
+    /// No to what a run asks.
+    Deny(RunId, Attribution),
+    /// A parked run goes on.
+    Resume(RunId, Attribution),
+    /// A parked run is given up: its finalizers run, and before the point of no return what it did
+    /// is taken back.
+    Abandon(RunId, Attribution),
+    /// A loss is acknowledged.
+    Ack(LossId, Attribution),
+    /// A member will not come back.
+    Attest {
+        /// The member.
+        member: MemberName,
+        /// Who and why.
+        said: Attribution,
+        /// For how long that counts.
+        lasts: Duration,
+    },
+    /// Nothing is done for now.
+    Pause {
+        /// Who and why.
+        said: Attribution,
+        /// For how long; for good where there is none.
+        lasts: Option<Duration>,
+    },
+    /// The pause ends.
+    Unpause(Attribution),
+    /// Every vantage is asked; answered when that is complete.
+    Look,
+}
+
+/// What came of it, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// One sentence.
+    pub text: String,
+}
+
+/// Why it cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// There is no such thing.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// It is not in a state for that.
+    #[error("{message}")]
+    Conflict {
+        /// What stands in the way.
+        message: String,
+        /// The run concerned, if one is.
+        run: Option<RunId>,
+    },
+    /// What was approved is not what is asked any more.
+    #[error("{0}")]
+    Gone(String),
+    /// A value that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+fn conflict(run: &Run, message: impl Into<String>) -> OrderError {
+    OrderError::Conflict { message: message.into(), run: Some(run.id) }
+}
+
+impl Draft {
+    /// Does what a person wants, or says why not. The answer goes out once it is durable.
+    pub(super) fn order(&mut self, ticket: Ticket, order: Order) {
+        if matches!(order, Order::Look) {
+            self.look_for(ticket);
+            return;
+        }
+        let result = self.execute(order);
+        if result.is_ok() {
+            self.look_soon(); // what was said is evidence
+            self.decide_all();
+        }
+        let result = result.map(|text| Reply { text });
+        self.effects.push(Effect::Answer(ticket, result));
+    }
+
+    fn execute(&mut self, order: Order) -> Result<String, OrderError> {
+        match order {
+            Order::Approve { run, said, digest, max_loss } => {
+                self.approve(run, said, digest.as_deref(), max_loss)
+            }
+            Order::Deny(run, said) => {
+                let asked = self.run(run)?;
+                if !asked.is_asking() {
+                    let text = format!("{run} asks nothing: it is {}", asked.state());
+                    return Err(conflict(asked, text));
+                }
+                let event = RunEvent::Denied { by: said.by, reason: said.reason };
+                Ok(self.tell(run, event, "is denied; what was done is taken back"))
+            }
+            Order::Resume(run, said) => {
+                let retry = resume::retry(self.parked(run)?);
+                let event = RunEvent::RunResumed { by: said.by, reason: said.reason, retry };
+                Ok(self.tell(run, event, "goes on"))
+            }
+            Order::Abandon(run, said) => self.abandon(run, &said),
+            Order::Ack(loss, said) => {
+                if !self.cell.state.losses.contains_key(&loss) {
+                    return Err(OrderError::NotFound(format!("loss {loss}")));
+                }
+                self.write(Record::LossAcknowledged(Acknowledged { loss, said }));
+                Ok(format!("{loss} is acknowledged"))
+            }
+            Order::Attest { member, said, lasts } => self.attest(member, said, lasts),
+            Order::Pause { said, lasts } => {
+                let until = lasts.map(|lasts| self.now.after(lasts));
+                self.write(Record::Paused(Paused { said, until }));
+                let text = until.map_or("until unpaused".into(), |until| format!("until {until}"));
+                Ok(format!("{} is paused {text}", self.cell.name()))
+            }
+            Order::Unpause(said) => {
+                self.write(Record::Unpaused(said));
+                Ok(format!("{} is no longer paused", self.cell.name()))
+            }
+            Order::Look => Ok(String::new()), // answered by the look itself
+        }
+    }
+
+    fn approve(
+        &mut self,
+        run: RunId,
+        said: Attribution,
+        digest: Option<&str>,
+        max_loss: Option<u64>,
+    ) -> Result<String, OrderError> {
+        let found = self.run(run)?;
+        let Some((_, ask)) = found.ask.as_ref().filter(|_| found.is_asking()) else {
+            return Err(conflict(found, format!("{run} asks nothing: it is {}", found.state())));
+        };
+        if ask.until <= self.now {
+            let text = format!("the question ended unanswered at {}", ask.until);
+            return Err(OrderError::Gone(text));
+        }
+        if digest.is_some_and(|digest| *digest != ask.digest) {
+            let text = "what is asked changed since you looked; look at the run again";
+            return Err(OrderError::Gone(text.into()));
+        }
+        let event = RunEvent::Approved {
+            by: said.by,
+            reason: said.reason,
+            digest: ask.digest.clone(),
+            max_loss: max_loss.or(ask.loss.and_then(|loss| loss.upper)),
+        };
+        Ok(self.tell(run, event, "is approved"))
+    }
+
+    fn abandon(&mut self, run: RunId, said: &Attribution) -> Result<String, OrderError> {
+        let undo = self.parked(run)?.past_return.is_none();
+        let message = format!("given up by {}: {}", said.by, said.reason);
+        let failure = Failure::new(ErrorKind::Denied, message);
+        let event = RunEvent::UnwindStarted { outcome: Outcome::Parked, failure, undo };
+        if !undo {
+            self.record_loss_of_abandoned(run);
+        }
+        let what = if undo {
+            "is given up; what it did is taken back"
+        } else {
+            "is given up; its finalizers run, and what is left to do by hand is listed with it"
+        };
+        Ok(self.tell(run, event, what))
+    }
+
+    fn attest(
+        &mut self,
+        member: MemberName,
+        said: Attribution,
+        lasts: Duration,
+    ) -> Result<String, OrderError> {
+        let cluster = self.cell.name().clone();
+        if self.cell.inventory().member(member.as_str()).is_none() {
+            return Err(OrderError::NotFound(format!("member {member} in {cluster}")));
+        }
+        let alive = self.cell.look().and_then(|look| look.judgement.members.get(&member)?.alive);
+        if alive == Some(true) {
+            let text = format!("{member} is alive: it cannot be attested gone");
+            return Err(OrderError::Invalid(text));
+        }
+        let (at, until) = (self.now, self.now.after(lasts));
+        let attestation = Attestation { by: said.by, reason: said.reason, at, until };
+        let text = format!("{member} of {cluster} counts as gone for good until {until}");
+        self.write(Record::Attested(Attested { member, attestation }));
+        Ok(text)
+    }
+
+    fn run(&self, run: RunId) -> Result<&Run, OrderError> {
+        let found = self.cell.state.runs.get(&run);
+        found.ok_or_else(|| OrderError::NotFound(format!("run {run}")))
+    }
+
+    fn parked(&self, run: RunId) -> Result<&Run, OrderError> {
+        let found = self.run(run)?;
+        if found.parked.is_some() {
+            return Ok(found);
+        }
+        Err(conflict(found, format!("{run} is not parked: it is {}", found.state())))
+    }
+
+    /// Adds an event of a run.
+    fn tell(&mut self, run: RunId, event: RunEvent, what: &str) -> String {
+        self.write(Record::Run(RunRecord { run, event }));
+        format!("{run} {what}")
+    }
+}

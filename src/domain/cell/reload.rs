@@ -1,0 +1,67 @@
+//! A reload: the cell works by something else from now on.
+//!
+//! Incidents keep the grace they have served where what they wait for is unchanged; a run keeps its
+//! plan. What nothing is about any more is closed with that reason, so that nothing stays open for
+//! ever.
+
+use std::sync::Arc;
+
+use super::{Draft, Setup};
+use crate::domain::{
+    base::id::IncidentId,
+    incident::{Closed, Streaks, correlation::Correlation},
+};
+
+impl Draft {
+    pub(super) fn reload(&mut self, setup: Arc<Setup>) {
+        let before = std::mem::replace(&mut self.cell.setup, setup);
+        let rules = |id: IncidentId, draft: &Self| {
+            let incident = draft.incident(id)?;
+            let name = incident.subject.response.as_str();
+            let old = before.rules.responses.get(name);
+            let new = draft.cell.setup.rules.responses.get(name);
+            Some((old.cloned(), new.cloned()))
+        };
+        for id in self.open_ids() {
+            if let Some((Some(old), Some(new))) = rules(id, self)
+                && (old.grace != new.grace || old.confirm.source() != new.confirm.source())
+            {
+                self.cell.streaks.insert_mut(id, Streaks::default());
+            }
+        }
+        self.file_again();
+        self.close_orphans();
+        self.look_soon();
+        self.open_due();
+        self.decide_all();
+    }
+
+    /// Files every alert by the rules that are loaded now.
+    fn file_again(&mut self) {
+        let before = std::mem::take(&mut self.cell.signals);
+        let setup = self.cell.setup.clone();
+        let mut signals = Correlation::default();
+        let ours = before.alerts().filter(|alert| setup.cluster.matches.matches(&alert.labels));
+        for alert in ours {
+            signals.observe(&setup.cluster.name, &setup.rules.responses, alert, self.now);
+        }
+        self.cell.signals = signals;
+    }
+
+    /// Closes incidents that nothing can answer any more: their response is not loaded, or their
+    /// cluster not in the inventory.
+    pub(super) fn close_orphans(&mut self) {
+        for id in self.open_ids() {
+            let Some(incident) = self.incident(id) else { continue };
+            let response = incident.subject.response.clone();
+            let why = if self.cell.setup.is_retired {
+                format!("cluster {} is not in the inventory any more", self.cell.name())
+            } else if self.cell.response(response.as_str()).is_none() {
+                format!("response {response} is not loaded any more")
+            } else {
+                continue;
+            };
+            self.close(id, Closed::Abandoned, Some(why));
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! The loop that owns all cells: inputs in, commits out, effects performed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Handle, Settings,
+    alerts::{self, Handed, IntakeHandle},
+    chain,
+    clock::Clock,
+    commands::CommandError,
+    effects::Performer,
+    event::Event,
+    journal::{Commit, CommitError, Journal},
+    narrate::Narrator,
+    recover::{self, Recovered, StartError},
+    slot::{Committing, Slot},
+    state::State,
+};
+use crate::{
+    domain::{
+        base::{id::ClusterName, time::Time},
+        cell::{
+            Cell, Step,
+            effect::Effect,
+            input::{Input, Ticket},
+            orders::Reply,
+        },
+        inventory::Cluster,
+        journal::record::Record,
+    },
+    store::{Append, Batch, Committed, NewEntry, ObservedRow, Store, StreamName},
+    targets::Target,
+    telemetry::metrics::Metrics,
+};
+
+/// How often what is over is dropped.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
+/// Inputs that one step takes: more wait for the next one, so that no cluster holds up the others.
+const INPUTS_MAX: usize = 256;
+/// Before a step whose commit did not become durable is made again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why the process must end: what is on disk can no longer be told.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Fatal(pub String);
+
+/// What a commit came to, for the cell that made it.
+type Landed = (ClusterName, Result<Committed, CommitError>, Commit);
+
+/// The loop's owner.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) slots: BTreeMap<ClusterName, Slot>,
+    pub(super) state: Arc<State>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) journal: Journal,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) intake: IntakeHandle,
+    pub(super) clock: Clock,
+    pub(super) performer: Performer,
+    intake_tasks: TaskTracker,
+    stop_intake: CancellationToken,
+    narrator: Narrator,
+    events: mpsc::Receiver<Event>,
+    handed: mpsc::Receiver<Handed>,
+    timers: BTreeSet<(Time, ClusterName)>,
+    committing: FuturesUnordered<BoxFuture<'static, Landed>>,
+    tickets: BTreeMap<Ticket, oneshot::Sender<Result<Reply, CommandError>>>,
+    last_ticket: Ticket,
+    sweep_due: Time,
+    stopping: bool,
+}
+
+impl Engine {
+    /// Reads the journal back and makes the loop ready; `run` starts it.
+    pub async fn start(
+        settings: Settings,
+        clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<(Self, Handle), StartError> {
+        let (sender, events) = mpsc::channel(super::handle::EVENTS_MAX);
+        let recovered = recover::everything(&settings, clusters, &store, &clock).await?;
+        clock.never_before(recovered.last_at);
+        let journal = Journal::new(store.clone());
+        let (to_cells, handed) = mpsc::channel(super::handle::HANDED_MAX);
+        let owners = recover::owners(recovered.cells.iter().map(Recovered::cell));
+        let parts = alerts::Parts {
+            journal: journal.clone(),
+            owners,
+            clock: clock.clone(),
+            limits: alerts::limits::Limits::default(),
+            handed: to_cells,
+            metrics: metrics.clone(),
+            cancel: CancellationToken::new(),
+        };
+        let (tasks, stop_intake) = (TaskTracker::new(), parts.cancel.clone());
+        let intake = IntakeHandle::start(parts, store.alert_rows(), &tasks).await?;
+        let settings = Arc::new(settings);
+        let state =
+            State::new(settings.clone(), intake.table().clone(), journal.clone(), clock.clone());
+        let handle = Handle::new(sender.clone(), intake.clone(), state.clone());
+        let performer = Performer::new(sender, &settings, clock.clone(), metrics.clone());
+        let mut engine = Self {
+            slots: BTreeMap::new(),
+            state,
+            journal,
+            store,
+            intake,
+            performer,
+            intake_tasks: tasks,
+            stop_intake,
+            narrator: Narrator::new(metrics.clone()),
+            events,
+            handed,
+            timers: BTreeSet::new(),
+            committing: FuturesUnordered::new(),
+            tickets: BTreeMap::new(),
+            last_ticket: 0,
+            sweep_due: clock.now().after(SWEEP_EVERY),
+            stopping: false,
+            settings,
+            clock,
+        };
+        for cell in recovered.cells {
+            engine.add(cell);
+        }
+        Ok((engine, handle))
+    }
+
+    /// Takes a cell in; it is stepped as soon as the loop runs.
+    pub(super) fn add(&mut self, cell: Recovered) {
+        let mut slot = cell.into_slot(self.performer.leash());
+        let name = slot.cell.name().clone();
+        slot.push(Input::Started);
+        self.state.show(&slot.cell);
+        self.slots.insert(name.clone(), slot);
+        self.set_timer(&name);
+    }
+
+    /// Runs until cancelled; then lets calls reach a journal boundary and closes the store.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), Fatal> {
+        self.narrator.resumed(self.slots.values().map(|slot| slot.cell.as_ref()));
+        while !cancel.is_cancelled() {
+            self.step_due();
+            let due = self.next_due();
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(landed) = self.committing.next() => self.landed(landed).await?,
+                Some(handed) = self.handed.recv() => self.take_alerts(handed),
+                event = self.events.recv() => match event {
+                    Some(event) => self.take(event).await,
+                    None => break,
+                },
+                () = self.clock.sleep_until(due) => {}
+            }
+        }
+        self.stop().await
+    }
+
+    /// Ordered stop: no new effects, calls to a journal boundary, then the store.
+    async fn stop(mut self) -> Result<(), Fatal> {
+        self.stopping = true;
+        self.performer.stop_looks();
+        let until = tokio::time::Instant::now() + self.settings.shutdown_grace;
+        let idle = self.performer.idle();
+        tokio::pin!(idle);
+        let mut acting = true;
+        while acting || !self.committing.is_empty() || self.has_inputs() {
+            self.step_due();
+            tokio::select! {
+                biased;
+                Some(landed) = self.committing.next() => self.landed(landed).await?,
+                Some(event) = self.events.recv() => self.take(event).await,
+                () = &mut idle, if acting => acting = false,
+                () = tokio::time::sleep_until(until) => {
+                    tracing::warn!("a step is still under way: it will be in doubt after the restart");
+                    break;
+                }
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+        }
+        self.performer.cancel();
+        self.stop_intake.cancel();
+        self.intake_tasks.close();
+        self.intake_tasks.wait().await;
+        if let Err(error) = self.store.close().await {
+            return Err(Fatal(chain(&error)));
+        }
+        tracing::info!("the engine has stopped; runs go on from the journal at the next start");
+        Ok(())
+    }
+
+    fn has_inputs(&self) -> bool {
+        let waits = |slot: &Slot| slot.stopped.is_none() && slot.not_before.is_none();
+        self.slots.values().any(|slot| waits(slot) && !slot.inbox.is_empty())
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Input(cluster, input) => self.give(&cluster, input),
+            Event::Order(cluster, order, reply) => {
+                if !self.slots.contains_key(&cluster) {
+                    let missing = CommandError::NotFound(format!("cluster {cluster}"));
+                    drop(reply.send(Err(missing)));
+                    return;
+                }
+                self.last_ticket += 1;
+                self.tickets.insert(self.last_ticket, reply);
+                self.give(&cluster, Input::Ordered(self.last_ticket, order));
+            }
+            Event::Reload(reload, done) => {
+                self.reload(*reload).await;
+                done.send(()).unwrap_or_default(); // who asked may have gone
+            }
+        }
+    }
+
+    fn take_alerts(&mut self, handed: Handed) {
+        let Handed { cluster, alerts, forgotten, arrived } = handed;
+        self.give(&cluster, Input::Alerts { alerts, forgotten, arrived });
+    }
+
+    /// Gives a cell something and steps it, unless a commit of it is under way.
+    pub(super) fn give(&mut self, cluster: &ClusterName, input: Input) {
+        let Some(slot) = self.slots.get_mut(cluster) else { return };
+        slot.push(input);
+        self.advance(cluster);
+    }
+
+    fn next_due(&self) -> Time {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.map_or(self.sweep_due, |at| at.min(self.sweep_due))
+    }
+
+    /// Steps every cell whose time has come; once an hour what is over is dropped.
+    fn step_due(&mut self) {
+        let now = self.clock.now();
+        while let Some((at, name)) = self.timers.first().cloned()
+            && at <= now
+        {
+            self.timers.remove(&(at, name.clone()));
+            if let Some(slot) = self.slots.get_mut(&name) {
+                slot.timer = None;
+                slot.not_before.take_if(|at| *at <= now);
+            }
+            self.advance(&name);
+        }
+        if self.sweep_due <= now {
+            self.sweep_due = now.after(SWEEP_EVERY);
+            let keep = self.settings.retention;
+            self.intake.sweep(keep);
+            let names: Vec<ClusterName> = self.slots.keys().cloned().collect();
+            for name in names {
+                self.give(&name, Input::Sweep(now.before(keep)));
+            }
+        }
+    }
+
+    /// One step of a cell, if it can be made now.
+    fn advance(&mut self, name: &ClusterName) {
+        let now = self.clock.now();
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        if slot.committing.is_some() || slot.stopped.is_some() {
+            return;
+        }
+        let is_due = slot.cell.wake.is_some_and(|wake| wake <= now);
+        let is_held = slot.not_before.is_some_and(|at| at > now);
+        if is_held || (slot.inbox.is_empty() && !is_due) {
+            self.set_timer(name);
+            return;
+        }
+        let count = slot.inbox.len().min(INPUTS_MAX);
+        let inputs: Vec<Input> = slot.inbox.drain(..count).collect();
+        let (cell, at) = (slot.cell.clone(), now.max(slot.last_at));
+        match catch_unwind(AssertUnwindSafe(|| cell.step(&inputs, at))) {
+            Ok(step) if step.records.is_empty() && step.observed.is_none() => {
+                self.take_over(name, step, at);
+                self.advance(name);
+            }
+            Ok(step) => self.commit(name, Committing { step, inputs, at }),
+            Err(_) => {
+                self.stop_cell(name, "its step broke off: a bug of quorate's; restart quorate");
+            }
+        }
+    }
+
+    /// Sends a step's records on their way.
+    fn commit(&mut self, name: &ClusterName, committing: Committing) {
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        let entries = committing.step.records.iter();
+        let entries = entries.map(|record| NewEntry::of(record, committing.at));
+        let entries: Vec<NewEntry> = match entries.collect::<Result<_, _>>() {
+            Ok(entries) => entries,
+            Err(error) => {
+                let why =
+                    format!("a record would not read back: {}; restart quorate", chain(&error));
+                self.refuse_inputs(&committing.inputs);
+                self.stop_cell(name, &why);
+                return;
+            }
+        };
+        let mut batch = Batch::default();
+        if !entries.is_empty() {
+            batch.appends.push(Append {
+                stream: StreamName::Cluster(name.clone()),
+                expected_n: slot.next_n,
+                fence: slot.fence,
+                entries,
+            });
+        }
+        let observed = committing.step.observed.as_ref();
+        let body = observed.and_then(|row| serde_json::to_string(row.as_ref()).ok());
+        batch.observed.extend(body.map(|body| ObservedRow { cluster: name.clone(), body }));
+        slot.committing = Some(committing);
+        let (pending, name) = (self.journal.commit(batch), name.clone());
+        self.committing.push(Box::pin(async move {
+            let mut pending = pending;
+            let result = (&mut pending).await;
+            (name, result, pending)
+        }));
+    }
+
+    /// A commit's answer.
+    async fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
+        let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        let Some(committing) = slot.committing.take() else { return Ok(()) };
+        let is_durable = match &result {
+            Ok(_) => true,
+            Err(CommitError::NotDurable(error)) => {
+                tracing::error!(cluster = %name, error = %chain(error),
+                    "the journal did not take a record; nothing was done");
+                false
+            }
+            Err(CommitError::Unknown(_)) => self.read_back(&name, &committing).await,
+            Err(CommitError::Refused(error)) => {
+                self.refuse_orders(&committing.inputs, &result);
+                self.stop_cell(&name, &format!("its journal refused it: {}", chain(error)));
+                return Ok(());
+            }
+            Err(CommitError::Ended(error)) => return Err(Fatal(chain(error))),
+        };
+        if is_durable {
+            self.take_over(&name, committing.step, committing.at);
+        } else {
+            self.refuse_orders(&committing.inputs, &result);
+            if let Some(slot) = self.slots.get_mut(&name) {
+                slot.put_back(committing.inputs);
+                slot.not_before = Some(self.clock.now().after(RETRY_AFTER));
+            }
+        }
+        drop(guard); // what was not durable is rolled back by now
+        self.advance(&name);
+        Ok(())
+    }
+
+    /// The next cell counts from now on: published, told, and its effects performed.
+    fn take_over(&mut self, name: &ClusterName, step: Step, at: Time) {
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        for record in &step.records {
+            slot.positions.note(record, slot.next_n);
+            slot.next_n += 1;
+            slot.last_at = at;
+        }
+        let before = std::mem::replace(&mut slot.cell, Arc::new(step.next));
+        let dropped = slot.positions.take(&step.forgotten);
+        let (cell, target) = (slot.cell.clone(), slot.target.clone());
+        let leash = slot.leash.clone();
+        self.state.note(name, &step.records);
+        self.state.forget(&step.forgotten);
+        self.state.publish(&cell);
+        self.narrator.tell(&before, &cell, &step.records, &step.notes, at);
+        self.drop_entries(name, dropped);
+        for effect in step.effects {
+            match effect {
+                Effect::Answer(ticket, result) => self.answer(ticket, result.map_err(Into::into)),
+                Effect::Reconcile if !self.stopping => {
+                    self.performer.reconcile(name, &target, &self.intake, &leash);
+                }
+                effect if !self.stopping => {
+                    self.performer.perform(name, &cell, &target, effect, &leash);
+                }
+                _ => {}
+            }
+        }
+        self.set_timer(name);
+    }
+
+    fn drop_entries(&self, name: &ClusterName, places: Vec<u64>) {
+        if !places.is_empty() {
+            self.performer.drop_entries(self.store.clone(), name, places);
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, result: Result<Reply, CommandError>) {
+        if let Some(reply) = self.tickets.remove(&ticket) {
+            drop(reply.send(result)); // who asked may have gone
+        }
+    }
+
+    /// Whether what was committed with an unknown answer is there.
+    async fn read_back(&mut self, name: &ClusterName, committing: &Committing) -> bool {
+        let stream = StreamName::Cluster(name.clone());
+        let Some(slot) = self.slots.get(name) else { return false };
+        let ours = committing.step.records.iter().map(Record::encode);
+        let Ok(ours) = ours.collect::<Result<Vec<String>, _>>() else { return false };
+        loop {
+            match self.store.read(&stream, slot.next_n).await {
+                Ok(found) => {
+                    let found = found.iter().map(|entry| entry.body.as_str());
+                    return !ours.is_empty() && found.eq(ours.iter().map(String::as_str));
+                }
+                Err(error) => {
+                    tracing::error!(cluster = %name, error = %chain(&error),
+                        "what was committed cannot be read back; it is tried again");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+
+    fn refuse_orders(&mut self, inputs: &[Input], result: &Result<Committed, CommitError>) {
+        let Err(error) = result else { return };
+        for input in inputs {
+            if let Input::Ordered(ticket, _) = input {
+                let store = CommandError::Store(error.to_string());
+                self.answer(*ticket, Err(store));
+            }
+        }
+    }
+
+    fn refuse_inputs(&mut self, inputs: &[Input]) {
+        for input in inputs {
+            if let Input::Ordered(ticket, _) = input {
+                self.answer(*ticket, Err(CommandError::Stopped));
+            }
+        }
+    }
+
+    /// A cell that cannot go on: it alone stops, visibly.
+    fn stop_cell(&mut self, name: &ClusterName, why: &str) {
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        tracing::error!(cluster = %name, "this cluster is not worked on any more: {why}");
+        slot.stopped = Some(why.to_owned());
+        slot.leash.cancel();
+        self.state.stopped(name, why);
+        let waiting: Vec<Input> = slot.inbox.drain(..).collect();
+        self.refuse_inputs(&waiting);
+    }
+
+    pub(super) fn set_timer(&mut self, name: &ClusterName) {
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        let wake = if slot.inbox.is_empty() { slot.cell.wake } else { Some(slot.last_at) };
+        let due = match (slot.not_before, wake) {
+            (Some(held), Some(wake)) => Some(held.max(wake)),
+            (Some(held), None) => Some(held),
+            (None, wake) => wake,
+        };
+        let due = due.filter(|_| slot.committing.is_none() && slot.stopped.is_none());
+        if slot.timer == due {
+            return;
+        }
+        if let Some(old) = slot.timer.take() {
+            self.timers.remove(&(old, name.clone()));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, name.clone()));
+            slot.timer = Some(due);
+        }
+    }
+}
+
+/// For tests and the scrape: how a cell stands in the shell.
+impl Engine {
+    /// The cell of a cluster as it was last durable.
+    pub fn cell(&self, name: &ClusterName) -> Option<&Arc<Cell>> {
+        self.slots.get(name).map(|slot| &slot.cell)
+    }
+}

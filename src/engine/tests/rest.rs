@@ -1,0 +1,155 @@
+//! Every run comes to rest: it ends, or it is parked and says so, whatever was cut off in between.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value as Json;
+
+use super::bed::{Bed, Setup, let_pass, said, shipped, three};
+use crate::{
+    domain::{
+        inventory::Mode, journal::record::Record, rules::action::ErrorKind, run::event::Outcome,
+    },
+    engine::commands::Command,
+    sim::FakeTarget,
+    store::{Append, Batch, Entry, Fence, MemoryStore, NewEntry, Store, StreamName, memory},
+};
+
+fn c1() -> StreamName {
+    StreamName::Cluster("c1".into())
+}
+
+async fn journal(store: &MemoryStore) -> Vec<Entry> {
+    store.read(&c1(), 0).await.unwrap()
+}
+
+/// The same journal, with another plan text under every run: as if a later version reads it.
+async fn with_an_unreadable_playbook(store: &MemoryStore) -> Arc<MemoryStore> {
+    let new = memory();
+    for entry in journal(store).await {
+        let mut body = entry.body.clone();
+        if entry.kind == "run_started" {
+            let mut json: Json = serde_json::from_str(&body).unwrap();
+            json["plan"]["text"] = "apiVersion: quorate/v9\nkind: Playbook\n".into();
+            json["plan"]["digest"] = "0".repeat(64).into();
+            body = json.to_string();
+        }
+        let record = Record::decode(&entry.kind, entry.ver, &body).unwrap();
+        let entries = vec![NewEntry::of(&record, entry.at).unwrap()];
+        let append = Append { stream: c1(), expected_n: entry.n, fence: Fence(1), entries };
+        new.commit(Batch { appends: vec![append], ..Batch::default() }).await.unwrap();
+    }
+    let alerts = store.alerts().await.unwrap();
+    let observed = store.observed().await.unwrap();
+    new.commit(Batch { alerts, observed, ..Batch::default() }).await.unwrap();
+    new
+}
+
+/// Rows: E22.
+#[tokio::test(start_paused = true)]
+async fn a_run_does_not_spin_where_its_playbook_cannot_be_read_any_more() {
+    for abandons in [false, true] {
+        let bed = Bed::start(three(), Mode::Propose, 0).await;
+        bed.pass(30).await;
+        bed.lose_majority().await;
+        let run = bed.until_asked().await;
+        let store = with_an_unreadable_playbook(&bed.store).await;
+        bed.task.abort();
+        let bed = Bed::on(bed.patient.clone(), store, bed.setup.clone(), bed.now()).await;
+        let before = journal(&bed.store).await.len();
+        for _ in 0..300 {
+            tokio::task::yield_now().await;
+        }
+        let records = journal(&bed.store).await.len() - before;
+        assert!(records < 10, "{records} records within no time");
+        assert!(bed.runs().await[0].is_asking(), "what was stored is enough to go on");
+        if abandons {
+            bed.command(Command::Deny(run.id, said())).await.unwrap();
+        } else {
+            drop(bed.approve(&run, None).await);
+        }
+        // what was approved is bound to the playbook's digest, which is another one now
+        assert_eq!(bed.until_rest(300).await.finished.map(|end| end.0), Some(Outcome::Undone));
+    }
+}
+
+/// A small playbook in place of the rebuild.
+fn small(steps: &str) -> Setup {
+    let mut files = shipped();
+    files[2].1 = format!(
+        "apiVersion: quorate/v1\nkind: Playbook\nmetadata: {{name: etcd-rebuild-hosts, description: \
+         A small one.}}\nspec:\n  destroys: nothing\n  timeout: 1h\n  steps:\n{steps}"
+    );
+    Setup { rules: Some(files), ..Setup::new(Mode::Auto) }
+}
+
+async fn on_small(patient: FakeTarget, steps: &str) -> Bed {
+    let bed = Bed::with(patient, small(steps)).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    bed
+}
+
+/// The member's arguments stay in force where the finalizer fails.
+const ARGS_IN_FORCE: &str = r#"
+    - name: ask
+      approve: {show: [evidence]}
+    - name: a
+      host.service.set_args: {member: m2, args: {x: "1"}}
+      finally: [{host.service.reset_args: {member: m2}}]
+"#;
+
+/// Rows: A6, E8, E22.
+#[tokio::test(start_paused = true)]
+async fn a_kill_around_a_failing_finalizer_never_ends_a_run_well() {
+    let patient = || three().fail("host.service.reset_args", 1, ErrorKind::Tool);
+    for n in 1.. {
+        let bed = Bed::with(patient(), small(ARGS_IN_FORCE)).await;
+        bed.pass(30).await;
+        bed.gate.shut_after(n, false);
+        bed.lose_majority().await;
+        let rest = tokio::select! {
+            biased;
+            () = bed.gate.shuts() => None,
+            run = bed.until_rest(300) => Some(run),
+        };
+        if let Some(run) = rest {
+            assert!(n > 4 && run.parked.is_some() && bed.patient.residue("m2"));
+            break;
+        }
+        let_pass(Duration::from_secs(1)).await;
+        let bed = bed.crash().await;
+        let run = bed.until_rest(900).await;
+        let well = run.finished.is_some_and(|end| end.0 == Outcome::Succeeded);
+        assert!(!(well && bed.patient.residue("m2")), "killed after commit {n}");
+    }
+}
+
+/// Nobody can say what the undo's arguments are once `m3` is gone.
+const UNTOLD_ARGUMENTS: &str = r#"
+    - name: ask
+      approve: {show: [evidence]}
+    - name: a
+      host.service.mask: {member: m2}
+      undo: [{host.service.unmask: {member: '${etcd.members["m3"].revision > 0 ? "m2" : "m3"}'}}]
+    - name: b
+      host.service.unmask: {member: m3}
+"#;
+
+/// Rows: A5, A6.
+#[tokio::test(start_paused = true)]
+async fn an_undo_whose_arguments_cannot_be_known_is_not_called_done() {
+    for resumes in [false, true] {
+        let patient = three().fail_after("host.service.mask", 1, ErrorKind::Timeout);
+        let bed = on_small(patient, UNTOLD_ARGUMENTS).await;
+        let run = bed.until_rest(300).await;
+        let why = run.parked.clone().unwrap_or_else(|| panic!("{:?}", run.finished)).why;
+        assert!(why.contains("step a") && why.contains("etcd.members"), "{why}");
+        assert!(bed.patient.residue("m2"));
+        let verb = if resumes { Command::Resume } else { Command::Abandon };
+        bed.command(verb(run.id, said())).await.unwrap();
+        bed.pass(5).await;
+        let run = bed.until_rest(300).await;
+        let ended = run.finished.map(|end| end.0);
+        assert_eq!(ended, (!resumes).then_some(Outcome::Failed), "asked again, it is still untold");
+    }
+}
