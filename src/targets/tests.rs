@@ -1,9 +1,11 @@
 //! What a probe says, by action and situation: it disproves only by what it sees.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use super::{
+    action::On,
     cluster::target,
+    host::lock,
     testing::{
         Says::{self, Done, NotDone, Unknown},
         mk_call, mk_cluster, no_tools,
@@ -196,4 +198,25 @@ fn every_change_tells_the_commands_that_do_the_same() {
     let restore = told("etcd.restore", &[m1, ("snapshot", "s")]);
     assert!(restore.starts_with("/nowhere/etcdutl snapshot restore "), "{restore}");
     assert!(restore.contains(&format!("--data-dir={beside}/new")), "{restore}");
+}
+
+/// Rows: E22. A start command that outlived quorate may still start the member.
+#[tokio::test]
+async fn a_probe_says_nothing_while_an_earlier_try_is_still_at_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Arc::new(mk_cluster(dir.path(), &[1, 2, 3], no_tools()));
+    fs::create_dir_all(dir.path().join("m1/data/member/wal")).unwrap();
+    fs::write(dir.path().join("m1/data/member/wal/0.wal"), "first").unwrap();
+    fs::write(dir.path().join("status"), "true").unwrap();
+    let call = mk_call("host.service.start", &[("member", Value::str("m1"))]);
+    let places = On { cluster: &cluster, call: &call }.places().unwrap();
+    let target = target(cluster.clone());
+    let before = target.before(&call).await.unwrap();
+    let earlier = lock::take(places.lock(), Duration::ZERO).await.unwrap();
+    let brief = Duration::from_secs(1);
+    let waits = tokio::time::timeout(brief, target.probe(&call, &before)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    has_written(dir.path());
+    drop(earlier);
+    assert_eq!(Says::of(&target.probe(&call, &before).await), Unknown);
 }
