@@ -1,10 +1,11 @@
 //! One cluster of the inventory.
 
-use std::{collections::BTreeMap, ops::Range, path::Path, time::Duration};
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     etcd,
     field::{Folder, host_of, name, unsigned, url},
+    shared::Shared,
 };
 use crate::domain::{
     alert::labels::Matchers,
@@ -19,18 +20,6 @@ use crate::domain::{
         },
     },
 };
-
-/// What all clusters share.
-pub(super) struct Shared<'s> {
-    pub(super) folder: &'s Folder<'s>,
-    /// `None` where only the configuration that is not there could tell.
-    pub(super) control_targets: Option<&'s [String]>,
-    pub(super) probe_timeout: Duration,
-    /// quorate's own store, links followed.
-    pub(super) store: &'s Path,
-    /// Whether there is one cluster only: then `match` may be left out.
-    pub(super) alone: bool,
-}
 
 /// Reads one cluster, and where its name stands.
 pub(super) fn read(

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    cluster::Shared,
     field::{Folder, explicit_port, factor, filled, host_path, name, ports, real, url},
+    shared::Shared,
 };
 use crate::domain::{
     base::id::{HostName, MemberName},

@@ -18,10 +18,10 @@ use std::{
 };
 
 use super::{
-    Config,
-    cluster::{self, Shared},
+    Config, cluster,
     field::{Folder, real},
     files::{self, is_hidden, is_yaml},
+    shared::Shared,
 };
 use crate::domain::{
     base::id::ClusterName,

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use super::{
     BODIES_MAX, Config, Token, Watch, Webhook,
-    cluster::Shared,
     field::{Folder, plain, real, size, target},
     files,
     inventory::{self, Inventory},
+    shared::Shared,
 };
 use crate::domain::rules::{
     codes,

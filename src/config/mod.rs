@@ -22,6 +22,7 @@ mod inventory;
 mod load;
 mod open;
 mod reload;
+mod shared;
 mod sources;
 
 pub use check::{Checked, check_paths};

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::state::State;
-pub use crate::domain::cell::orders::Reply;
+pub use crate::domain::cell::order::Reply;
 use crate::domain::{
     base::id::{ClusterName, LossId, MemberName, RunId},
     cell::{
         Cell, guards,
-        orders::{Order, OrderError},
+        order::{Order, OrderError},
         run::listing,
     },
     etcd::observation::Observation,

@@ -10,7 +10,7 @@ use crate::{
         base::id::ClusterName,
         cell::{
             input::Input,
-            orders::{Order, Reply},
+            order::{Order, Reply},
         },
         inventory::Cluster,
     },

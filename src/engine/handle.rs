@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     alert::Incoming,
     base::id::ClusterName,
-    cell::orders::{Order, Reply},
+    cell::order::{Order, Reply},
 };
 
 /// Events that may wait for the loop: more than all effects and people together can have under way;

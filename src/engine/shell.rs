@@ -31,8 +31,8 @@ use crate::{
         cell::{
             Cell, Step,
             effect::Effect,
-            input::{Input, Ticket},
-            orders::Reply,
+            input::Input,
+            order::{Reply, Ticket},
         },
         inventory::Cluster,
         journal::record::Record,

@@ -203,18 +203,6 @@ pub(super) fn is_destructive(run: &Run) -> bool {
     run.plan.destroys == Destroys::Data && run.past_return.is_some()
 }
 
-/// The rung that is next and applies.
-pub(super) fn next_rung(
-    response: &Response,
-    incident: &Incident,
-    bindings: &Bindings,
-) -> Option<(usize, Rung)> {
-    let mut rungs = response.ladder.iter().enumerate().skip(incident.rung);
-    let found = rungs
-        .find(|(_, rung)| rung.when.as_ref().is_none_or(|when| when.truth(bindings) == Ok(true)));
-    found.map(|(index, rung)| (index, rung.clone()))
-}
-
 /// From the alert's arrival, or from the end of the wait that stood.
 fn latency(
     before: Option<&Standing>,

@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    input::Ticket,
-    orders::{OrderError, Reply},
-};
+use super::order::{OrderError, Reply, Ticket};
 use crate::domain::{
     alert::labels::Labels,
     base::{

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{
     Cell,
-    decide::next_rung,
     fault::domain_of,
     variables::{missing, response_bindings, signals},
 };
@@ -85,6 +84,18 @@ fn inhibitor<'c>(cell: &'c Cell, response: &ResponseName) -> Option<&'c Response
         })
     });
     found.map(|incident| &incident.subject.response)
+}
+
+/// The rung that is next and applies.
+fn next_rung(
+    response: &Response,
+    incident: &Incident,
+    bindings: &Bindings,
+) -> Option<(usize, Rung)> {
+    let mut rungs = response.ladder.iter().enumerate().skip(incident.rung);
+    let found = rungs
+        .find(|(_, rung)| rung.when.as_ref().is_none_or(|when| when.truth(bindings) == Ok(true)));
+    found.map(|(index, rung)| (index, rung.clone()))
 }
 
 /// Where the grace stands.

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Setup, effect::CallKey, orders::Order};
+use super::{
+    Setup,
+    effect::CallKey,
+    order::{Order, Ticket},
+};
 use crate::domain::{
     alert::Alert,
     base::time::Time,
@@ -13,9 +17,6 @@ use crate::domain::{
         expr::Value,
     },
 };
-
-/// Who waits for an answer, as the shell numbers them.
-pub type Ticket = u64;
 
 /// Something that a cell takes in.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Draft,
     effect::{Effect, LookWanted, Note},
-    input::{Looked, Ticket},
-    orders::Reply,
+    input::Looked,
+    order::{Reply, Ticket},
 };
 use crate::domain::{
     base::time::Time,

@@ -21,7 +21,7 @@
 //! | `looks` | when to look, and what a look changes |
 //! | `incidents` | samples, confirms, closes |
 //! | `decide`, `guards` | decides, dispatches |
-//! | `orders` | what people want |
+//! | [`order`], `orders` | what people want |
 //! | `follow_ups` | look-outs after a rebuild |
 //! | `fault` | the fault domains |
 //! | [`run`] | drives a run |
@@ -35,7 +35,8 @@ pub mod guards;
 mod incidents;
 pub mod input;
 mod looks;
-pub mod orders;
+pub mod order;
+mod orders;
 mod reload;
 pub mod run;
 mod variables;
@@ -45,7 +46,8 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 pub use self::variables::response_bindings;
 use self::{
     effect::{Effect, Note},
-    input::{Input, Ticket},
+    input::Input,
+    order::Ticket,
     run::Driving,
 };
 use crate::domain::{

@@ -28,11 +28,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::mark::MARK;
 use crate::store::StoreError;
 
 /// The database.
 pub(super) const FILE: &str = "journal.db";
+/// The side record.
+pub(super) const MARK: &str = "journal.mark";
 /// Its log, the memory that its readers share, and the side record.
 const BESIDE: [&str; 3] = ["journal.db-wal", "journal.db-shm", MARK];
 

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, config::DbConfig};
 
 use super::{
-    folder::FILE,
-    mark::{self, MARK, State},
-    read::number,
-    schema::{SCHEMA, is_whole, meta, unusable},
+    folder::{FILE, MARK},
+    mark::{self, State},
+    schema::{SCHEMA, is_whole, meta, number, unusable},
 };
 use crate::{
     domain::base::time::Time,

@@ -12,9 +12,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi};
 use super::{
     folder::Folder,
     mark::{Mark, State},
-    queue::Write,
-    read::{number, unread},
-    schema::{Opened, corrupt},
+    schema::{Opened, corrupt, number, unread},
+    write::Write,
 };
 use crate::store::{
     AlertRow, Append, Batch, Cause, Fence, ObservedRow, StoreError, StreamName,

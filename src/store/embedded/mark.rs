@@ -24,9 +24,6 @@ use sha2::{Digest, Sha256};
 
 use super::folder::own;
 
-/// The file's name.
-pub(super) const MARK: &str = "journal.mark";
-
 /// How often a state is made while commits come.
 pub(super) const MARK_EVERY: Duration = Duration::from_secs(1);
 
@@ -126,7 +123,7 @@ mod tests {
     #[test]
     fn the_last_state_that_was_written_whole_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(MARK);
+        let path = dir.path().join(super::super::folder::MARK);
         assert_eq!(read(&path).unwrap(), None);
         let mut mark = Mark::open(&path, State::default()).unwrap();
         assert_eq!(read(&path).unwrap(), None);

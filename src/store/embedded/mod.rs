@@ -18,6 +18,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod write;
 mod writer;
 
 use std::{
@@ -39,9 +40,9 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::inspect::{Inspection, inspect};
 use self::{
-    folder::{FILE, Folder},
+    folder::{FILE, Folder, MARK},
     journal::Journal,
-    mark::{MARK, Mark},
+    mark::Mark,
     queue::Queue,
     writer::Writer,
 };

@@ -13,16 +13,8 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-use super::journal::Journal;
+use super::{journal::Journal, write::Write};
 use crate::store::{Batch, Cause, Committed, Fence, Pending, QUEUED_MAX, StoreError, StreamName};
-
-/// What can share a sync.
-pub(super) enum Write {
-    /// A batch.
-    Batch(Batch),
-    /// A claim.
-    Claim(StreamName),
-}
 
 /// Who waits for it.
 pub(super) enum Answer {

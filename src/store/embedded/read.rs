@@ -1,10 +1,13 @@
 //! What the writer thread reads from the database. Nothing here changes it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use rusqlite::{ErrorCode, Row};
+use rusqlite::Row;
 
-use super::{journal::Journal, schema::corrupt};
+use super::{
+    journal::Journal,
+    schema::{corrupt, number, unread},
+};
 use crate::{
     domain::base::time::Time,
     store::{
@@ -105,16 +108,4 @@ fn entry(row: &Row<'_>, stream: &StreamName) -> rusqlite::Result<Entry> {
         at: Time(row.get(5)?),
         body: row.get(6)?,
     })
-}
-
-/// A position, as it is stored.
-pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(column).map(i64::cast_unsigned)
-}
-
-pub(super) fn unread(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => corrupt(&error.to_string()),
-        _ => StoreError::Read { source: Arc::new(error) },
-    }
 }

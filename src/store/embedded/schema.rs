@@ -4,9 +4,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, config::DbConfig};
 
-use super::mark::{MARK, State};
+use super::{folder::MARK, mark::State};
 use crate::store::StoreError;
 
 /// The highest schema that this program knows. Raise it with every change that an older program
@@ -159,4 +159,16 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
 /// An error for a file that contradicts itself.
 pub(super) fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt { what: what.into() }
+}
+
+/// A position, as it is stored.
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+pub(super) fn unread(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => corrupt(&error.to_string()),
+        _ => StoreError::Read { source: Arc::new(error) },
+    }
 }

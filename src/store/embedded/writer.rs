@@ -14,7 +14,8 @@ use std::{
 
 use super::{
     journal::Journal,
-    queue::{Answer, Queue, Request, Write},
+    queue::{Answer, Queue, Request},
+    write::Write,
 };
 use crate::store::StoreError;
 

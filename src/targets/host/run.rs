@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::child::{Bond, Child, Start, verb};
+use super::child::{Bond, Child, Start, refusal};
 use crate::domain::rules::action::{ErrorKind, Failure};
 
 /// Limit of one try of what copies or reads a whole data directory.
@@ -90,7 +90,7 @@ pub(crate) async fn run(argv: &[String], bond: Bond, limit: Duration) -> Result<
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let ran = Ran { code, stdout: text(&printed), stderr: text(&errors) };
-    match verb::refusal(&ran) {
+    match refusal(ran.code, &ran.stderr) {
         Some(failure) => Err(failure),
         None => Ok(ran),
     }

@@ -4,11 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::embedded::{
-    folder::Folder,
-    mark::{self, MARK},
-    queue::Write,
-    schema,
-    upkeep::COPY_EVERY,
+    folder::Folder, folder::MARK, mark, schema, upkeep::COPY_EVERY, write::Write,
 };
 
 const LOG: &str = "journal.db-wal";

@@ -12,6 +12,7 @@
 //! The kernel ends a bound child when the *thread* that started it ends, not the process. Each child
 //! therefore has a thread of its own, which starts it, waits for it and reaps it.
 
+mod refusal;
 pub mod verb;
 
 use std::{
@@ -29,6 +30,7 @@ use rustix::process::{
 };
 use tokio::sync::oneshot;
 
+pub(crate) use self::refusal::refusal;
 use crate::targets::effect::{UnderWay, held, under_way};
 
 /// The program that is started in a bound child's place.

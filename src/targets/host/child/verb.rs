@@ -13,19 +13,17 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::Bond;
+use super::{
+    Bond,
+    refusal::{MARK, OURS},
+};
 use crate::{
     domain::rules::action::{ErrorKind, Failure},
     targets::{
         effect::{self, Deadline},
-        host::run::{Ran, cannot_run, run},
+        host::run::{cannot_run, run},
     },
 };
-
-/// The exit code where it is we who failed, and not the child; as `docker run` has it.
-const OURS: u8 = 125;
-/// Before the failure, in the last line of the errors.
-const MARK: &str = "quorate child: ";
 
 /// Becomes the child, which ends with its parent.
 pub fn end_with(parent: u32, argv: &[String]) -> ExitCode {
@@ -97,13 +95,4 @@ fn refuse(failure: &Failure) -> ExitCode {
     let told = serde_json::to_string(failure).unwrap_or_default();
     drop(writeln!(io::stderr(), "{MARK}{told}"));
     ExitCode::from(OURS)
-}
-
-/// The failure that was ours, where a child ended so.
-pub(crate) fn refusal(ran: &Ran) -> Option<Failure> {
-    if ran.code != Some(OURS.into()) {
-        return None;
-    }
-    let told = ran.stderr.lines().rev().find_map(|line| line.strip_prefix(MARK))?;
-    serde_json::from_str(told).ok()
 }
