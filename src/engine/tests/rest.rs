@@ -153,3 +153,132 @@ async fn an_undo_whose_arguments_cannot_be_known_is_not_called_done() {
         assert_eq!(ended, (!resumes).then_some(Outcome::Failed), "asked again, it is still untold");
     }
 }
+
+/// Two members at a time; the second step of each needs the first.
+const AT_ONCE: &str = r#"
+    - name: ask
+      approve: {show: [evidence]}
+    - name: each
+      foreach:
+        in: '["m1", "m2", "m3"]'
+        as: m
+        mode: {parallel: 2}
+        do:
+          - name: args
+            host.service.set_args: {member: "${m}", args: {x: "1"}}
+            undo: [{host.service.reset_args: {member: "${m}"}}]
+            finally: [{host.service.reset_args: {member: "${m}"}}]
+          - name: again
+            host.service.set_args: {member: "${m}", args: {x: "2"}}
+"#;
+
+/// How a run of it ends, killed after its `n`th commit; `None` once it ends before that.
+async fn killed_at_once(patient: FakeTarget, n: usize, effects_too: bool) -> (Bed, bool) {
+    let bed = Bed::with(patient, small(AT_ONCE)).await;
+    bed.pass(30).await;
+    bed.gate.shut_after(n, effects_too);
+    bed.lose_majority().await;
+    let killed = tokio::select! {
+        biased;
+        () = bed.gate.shuts() => true,
+        _ = bed.until_rest(300) => false,
+    };
+    if !killed {
+        return (bed, false);
+    }
+    let_pass(Duration::from_secs(1)).await;
+    let bed = bed.crash().await;
+    bed.until_rest(900).await;
+    (bed, true)
+}
+
+fn residue(bed: &Bed) -> usize {
+    ["m1", "m2", "m3"].iter().filter(|member| bed.patient.residue(member)).count()
+}
+
+/// Rows: B12, E22.
+#[tokio::test(start_paused = true)]
+async fn a_kill_changes_nothing_about_the_end_of_what_works_on_several_members_at_once() {
+    for effects_too in [false, true] {
+        for n in (1..).step_by(if effects_too { 3 } else { 1 }) {
+            let (bed, killed) = killed_at_once(three(), n, effects_too).await;
+            let run = bed.until_rest(5).await;
+            let ended = run.finished.map(|end| end.0);
+            assert_eq!((ended, residue(&bed)), (Some(Outcome::Succeeded), 0), "commit {n}");
+            if !killed {
+                assert!(n > 20, "{n} commits");
+                break;
+            }
+        }
+    }
+}
+
+/// Rows: A1, A6, B12, E22.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_fails_among_several_takes_all_of_them_back() {
+    for call in [1, 3, 6] {
+        let failing = || three().fail("host.service.set_args", call, ErrorKind::Tool);
+        for n in (2..).step_by(5) {
+            let (bed, killed) = killed_at_once(failing(), n, false).await;
+            let run = bed.until_rest(5).await;
+            let ended = run.finished.map(|end| end.0);
+            // a call that was cut off is made again, and the second time it may go well
+            let well = killed && ended == Some(Outcome::Succeeded);
+            assert!(well || ended == Some(Outcome::Undone), "call {call}, commit {n}: {ended:?}");
+            assert_eq!(residue(&bed), 0, "call {call}, commit {n}");
+            if !killed {
+                break;
+            }
+        }
+    }
+}
+
+/// Rows: A6, E8.
+#[tokio::test(start_paused = true)]
+async fn a_finalizer_that_fails_for_one_of_several_parks_and_is_made_up_for() {
+    for call in 1..=3 {
+        let patient = three().fail("host.service.reset_args", call, ErrorKind::Tool);
+        let bed = on_small(patient, AT_ONCE).await;
+        let run = bed.until_rest(300).await;
+        assert!(run.parked.is_some(), "{:?}", run.finished);
+        bed.command(Command::Resume(run.id, said())).await.unwrap();
+        bed.pass(5).await;
+        let ended = bed.until_rest(300).await.finished.map(|end| end.0);
+        assert_eq!((ended, residue(&bed)), (Some(Outcome::Succeeded), 0), "call {call}");
+    }
+}
+
+/// Rows: A4, A6, E8, E22.
+#[tokio::test(start_paused = true)]
+async fn a_called_playbook_works_in_its_own_scope() {
+    let part = "apiVersion: quorate/v1\nkind: Playbook\nmetadata: {name: part, description: A \
+                part.}\nspec:\n  destroys: nothing\n  params: {who: {type: member, required: \
+                true}}\n  steps:\n    - name: args\n      host.service.set_args: {member: \
+                \"${params.who}\", args: {x: \"1\"}}\n      finally: [{host.service.reset_args: \
+                {member: \"${params.who}\"}}]\n  verify: 'steps.args.output.residue[0] == \
+                \"args\"'\n";
+    let steps = r#"
+    - name: ask
+      approve: {show: [evidence]}
+    - name: fix
+      call: {playbook: part, with: {who: m2}}
+      register: fixed
+    - name: rest
+      expect: {that: 'size(fixed.args.residue) == 1', message: "the part gave ${fixed.args.residue[0]}"}
+    - name: kept
+      host.service.set_args: {member: m3, args: {x: "1"}}
+      finally: [{host.service.reset_args: {member: m3}}]
+"#;
+    let mut setup = small(steps);
+    setup.rules.as_mut().unwrap().push(("part.yaml".into(), part.to_owned()));
+    let bed = Bed::with(three(), setup).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(300).await;
+    bed.show().await;
+    assert_eq!(run.finished.as_ref().map(|end| end.0), Some(Outcome::Succeeded));
+    assert_eq!(residue(&bed), 0);
+    let (part, own) = (run.step("fix.args").unwrap(), run.step("kept").unwrap());
+    let finalizer = run.entries.iter().find(|(key, _)| key.step.to_string() == "fix.args");
+    assert!(finalizer.is_some_and(|(_, row)| row.at <= own.started_at) && part.order < own.order);
+}

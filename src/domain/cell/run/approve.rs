@@ -23,7 +23,7 @@ use crate::domain::{
         playbook::model::Show,
     },
     run::{
-        event::{Ask, LossShown, Outcome, RunEvent},
+        event::{Ask, LossShown, RunEvent},
         state::{Run, StepRun},
         todo::At,
     },
@@ -105,14 +105,13 @@ impl Draft {
     }
 
     /// Waits for the answer; a question that nobody answers takes the run back.
-    pub(super) fn await_answer(&mut self, run: &Run, until: Time) -> Moved {
+    pub(super) fn await_answer(&mut self, run: &Run, at: &At<'_>, until: Time) -> Moved {
         if self.now < until {
             self.wake_at(until);
             return false;
         }
         let failure = Failure::new(ErrorKind::Timeout, "nobody answered in time");
-        let outcome = Outcome::Undone;
-        self.record(run.id, RunEvent::UnwindStarted { outcome, failure, undo: true });
+        self.fail_unstarted(run, at, failure);
         true
     }
 

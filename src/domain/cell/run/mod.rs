@@ -157,7 +157,7 @@ impl Draft {
             Todo::Resolve(at) => self.resolve(run, &at),
             Todo::Expand(at) => self.expand(run, &at),
             Todo::Until(at, until, item) => self.until(run, &at, until, &item),
-            Todo::Await(_, until) => self.await_answer(run, until),
+            Todo::Await(at, until) => self.await_answer(run, &at, until),
             Todo::Entry(key, at, entry) => self.entry(run, key, &at, entry),
             Todo::RetryEntry(key, at, entry, not_before) => {
                 self.is_time(not_before) && self.entry(run, key, &at, entry)
@@ -254,6 +254,9 @@ impl Draft {
             return; // of a run that is over, or from before a restart: it is asked for again
         }
         let Some(under_way) = self.cell.driving.under_way.remove(&place) else { return };
+        if matches!(under_way, UnderWay::Reading(_)) && !self.is_next(run, &place) {
+            return; // the run went another way since it was read
+        }
         match (under_way, result) {
             (UnderWay::Reading(call), Answered::Before(result)) => {
                 self.read(run, place, call, result);
@@ -275,6 +278,15 @@ impl Draft {
                 _,
             ) => {}
         }
+    }
+
+    /// Whether the frontier still asks for what is done at this place.
+    fn is_next(&self, run: RunId, place: &Place) -> bool {
+        let Some(run) = self.cell.state.runs.get(&run) else { return false };
+        next::next(run, &self.cell.driving.checked).iter().any(|todo| match place {
+            Place::Step(step) => todo.begins() == Some(step),
+            Place::Entry(entry) => todo.entry() == Some(entry),
+        })
     }
 
     /// After an effect nothing that was read before counts.
