@@ -40,11 +40,14 @@ impl Draft {
         }
     }
 
-    /// Decides about the incidents whose wait is over.
+    /// Decides about the incidents whose wait is over. Where no look was taken since they opened,
+    /// the one under way decides.
     pub(super) fn decide_due(&mut self) {
         let is_due = |incident: &&Incident| {
             let until = incident.standing.as_ref().and_then(|standing| standing.until);
+            let is_seen = self.cell.streaks_of(incident.id).first_sample.is_some();
             until.is_some_and(|until| until <= self.now)
+                && (is_seen || self.cell.sight.failed.is_some())
         };
         let due = self.cell.state.open_incidents().filter(is_due).map(|incident| incident.id);
         for id in due.collect::<Vec<_>>() {

@@ -109,11 +109,12 @@ fn grace_facts(
     let first_until = incident.opened_at.after(response.grace.hold);
     let confirms = response.confirm.truth(bindings);
     let streaks = cell.streaks_of(incident.id);
+    let is_unseen = streaks.first_sample.is_none() && cell.sight.failed.is_none();
     GraceFacts {
         complete: streaks.confirming.is_complete(now, &response.grace),
         holds: confirms.as_ref().ok().copied().filter(|_| streaks.first_sample.is_some()),
         until: streaks.confirming.due(&response.grace).unwrap_or(first_until).max(now),
-        is_first: now < first_until,
+        is_first: now < first_until || is_unseen,
         verdict: verdict_line(cell.look()),
         missing: confirms.err().map(|error| missing(&error)),
     }

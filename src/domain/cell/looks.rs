@@ -29,8 +29,6 @@ const FULL_EVERY: Duration = Duration::from_mins(1);
 const RECONCILE_EVERY: Duration = Duration::from_mins(1);
 /// How far back Prometheus is asked for the last revision before an outage.
 const PROMETHEUS_BACK: Duration = Duration::from_hours(1);
-/// How often what was seen of a healthy cluster is written down where its voters did not change.
-const KEEP_EVERY: Duration = Duration::from_mins(1);
 
 impl Draft {
     /// Starts the look and the reconciliation that are due.
@@ -60,13 +58,14 @@ impl Draft {
         let sight = &mut self.cell.sight;
         let is_healthy =
             sight.look.as_ref().is_some_and(|look| look.judgement.quorum == Quorum::Healthy);
-        let is_shallow = !has_open && is_healthy && sight.full_due > now;
+        let is_asked = !sight.waiting.is_empty();
+        let is_shallow = !has_open && !is_asked && is_healthy && sight.full_due > now;
         let outage = sight.observed.as_ref().and_then(|observed| {
             let until = observed.no_leader_since?;
             let from = until.before(PROMETHEUS_BACK);
             sight.prometheus_max.is_none().then_some((from, until))
         });
-        let tools = has_open || !sight.waiting.is_empty();
+        let tools = has_open || is_asked;
         sight.looking = Some(now);
         self.effects.push(Effect::Look(LookWanted { is_shallow, is_urgent, outage, tools }));
     }
@@ -118,8 +117,8 @@ impl Draft {
         let is_unsure = looked.is_shallow && look.judgement.quorum != Quorum::Healthy;
         let sight = &mut self.cell.sight;
         sight.failed = None;
-        if !looked.is_shallow {
-            sight.full_due = sight.full_due.max(now.after(FULL_EVERY));
+        if !looked.is_shallow && sight.full_due <= asked {
+            sight.full_due = now.after(FULL_EVERY); // unless another was asked for meanwhile
         }
         sight.prometheus_max = looked.prometheus_max.or(sight.prometheus_max);
         sight.tools = looked.tools.clone().or(sight.tools.take());
@@ -156,8 +155,7 @@ impl Draft {
         Observation::judge(evidence, &self.cell.held(), self.cell.known(), self.now)
     }
 
-    /// The observed row after this look, where it changed; kept on disk at once where the voters
-    /// changed, else once in a while.
+    /// The observed row after this look, where it changed.
     fn observe(&mut self, look: &Observation) {
         let previous = self.cell.sight.observed.clone();
         let row = if let Some(voters) =
@@ -174,19 +172,10 @@ impl Draft {
             let Some(row) = row else { return };
             row.clone().leaderless(self.now)
         };
-        let is_worth_keeping = previous.as_ref().is_none_or(|before| {
-            before.voters.members != row.voters.members
-                || before.epoch != row.epoch
-                || before.no_leader_since != row.no_leader_since
-                || before.marks != row.marks
-                || before.versions != row.versions
-        });
+        // Each sighting is kept: how much a rebuild could lose is told by the last one and its age.
         let row = Arc::new(row);
         self.cell.sight.observed = Some(row.clone());
-        if is_worth_keeping || self.now >= self.cell.sight.keep_due {
-            self.cell.sight.keep_due = self.now.after(KEEP_EVERY);
-            self.observed = Some(row);
-        }
+        self.observed = Some(row);
     }
 
     /// Reports members that answer under another cluster's id: the old majority, back again.

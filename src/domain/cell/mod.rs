@@ -142,7 +142,6 @@ pub struct Sight {
     reconciling: bool,
     reconcile_due: Time,
     proving: bool,
-    keep_due: Time,
     /// Who waits for a full look that began after this time.
     waiting: Vec<(Ticket, Time)>,
 }
@@ -187,7 +186,6 @@ impl Cell {
             reconciling: false,
             reconcile_due: now,
             proving: false,
-            keep_due: now,
             waiting: Vec::new(),
         };
         Self {
