@@ -36,7 +36,12 @@ use crate::domain::{
 fn catalogue() -> Catalogue {
     let row = |name, changes, on_resume| ActionSpec {
         args: vec![ArgSpec { name: "member", ty: ArgType::Text, required: false, help: "any" }],
-        output: Type::record([("id", Type::Str), ("n", Type::Int)]),
+        output: Type::record([
+            ("id", Type::Str),
+            ("n", Type::Int),
+            ("revision", Type::Int),
+            ("member_id", Type::Str),
+        ]),
         timeout: Duration::from_mins(1),
         ..ActionSpec::new(name, changes, on_resume, "For tests.")
     };

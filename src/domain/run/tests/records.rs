@@ -37,7 +37,14 @@ const ALL: &str = r#"
       irreversible: true
       do.it: {member: "${steps.fix.output.b.id}"}
     - name: check
-      expect: {that: 'fixed.b.n > 1', message: "${run.id}"}
+      expect:
+        that: >-
+          fixed.b.n > 1 && has(etcd.verdict) && !(-fixed.b.n < 2) || (now > now ? 1.5 : 2.5) in [1.5]
+          && {"a": 1}.a == 1 && etcd.voters.exists(v, v.startsWith("m"))
+          && hosts[hosts.of_member("m1")].reachable && age(now) < duration("5m")
+        message: "${run.id}"
+    - name: loss
+      record: {loss: {survivor: "${steps.gone.output}", rebuilt: "${steps.gone.output}"}}
     - name: rest
       wait: {until: 'steps.gone.output.n == 1', for: 1s, timeout: 1m}
     - name: note
