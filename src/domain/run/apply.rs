@@ -90,6 +90,10 @@ impl Run {
                 self.go_back(Unwind { outcome, failure, undo }, at);
             }
             RunEvent::RunParked { why, armed } => {
+                if self.asked_at.is_some() {
+                    // nobody can answer while it is parked: resumed, it asks anew
+                    self.ask = None;
+                }
                 self.stop_waiting(at);
                 self.parked = Some(Parked { why: why.clone(), armed: armed.clone(), at });
             }
