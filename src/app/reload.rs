@@ -86,6 +86,7 @@ struct Ready {
     rules: Rules,
     door: http::Settings,
     lines: Vec<String>,
+    warnings: Vec<String>,
     /// Clusters whose entry is new or different.
     changed: BTreeSet<String>,
 }
@@ -168,7 +169,8 @@ impl Reloader {
         let (in_force, port) = (self.in_force.clone(), self.reach.port);
         let ready = spawn_blocking(move || read(&origin, &catalogue, &in_force, port)).await;
         let ready = ready.map_err(|_| refused("reading broke off: a bug of quorate's".into()))?;
-        let Ready { config, rules, door, lines, changed } = ready?;
+        let Ready { config, rules, door, lines, warnings, changed } = ready?;
+        warnings.iter().for_each(|warning| tracing::warn!("reload: {warning}"));
         let clusters = self.clusters(&config, &changed);
         let rules = Arc::new(rules);
         let settings = engine_settings(&config, rules.clone(), self.catalogue.clone());
@@ -216,14 +218,15 @@ fn read(
     let reloaded = reloaded.map_err(|checked| problems(&checked))?;
     let Reloaded { mut config, rules, changes, warnings } = reloaded;
     let mut lines = config::told(&changes);
-    lines.extend(warnings.iter().take(PROBLEMS_MAX).map(ToString::to_string));
     lines.extend(pin(&mut config, &in_force.config));
     let door = door_settings(&config, port).map_err(|error| refused(format!("{error:#}")))?;
     let changed = changes.into_iter().filter_map(|change| match change {
         Change::Cluster(name, Kind::Added | Kind::Changed(_)) => Some(name),
         _ => None,
     });
-    Ok(Ready { config, rules, door, lines, changed: changed.collect() })
+    let changed = changed.collect();
+    let warnings = warnings.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect();
+    Ok(Ready { config, rules, door, lines, warnings, changed })
 }
 
 /// Leaves in force what only a restart can change. Who may come in was decided on for the address in
