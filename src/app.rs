@@ -145,7 +145,7 @@ impl App {
             targets,
             in_force: Arc::new(InForce { config, rules, clusters }),
             reach: Reach { handle: handle.clone(), door: door.clone(), metrics, clock, port },
-            sources,
+            sources: Some(sources),
             is_changing: false,
         };
         let reloading = tokio::spawn(reloader.run(asked, intake.clone()));

@@ -75,7 +75,8 @@ pub(super) struct Reloader {
     pub(super) targets: Targets,
     pub(super) in_force: Arc<InForce>,
     pub(super) reach: Reach,
-    pub(super) sources: Sources,
+    /// Taken out while they are looked at.
+    pub(super) sources: Option<Sources>,
     /// The files changed at the last look.
     pub(super) is_changing: bool,
 }
@@ -83,7 +84,9 @@ pub(super) struct Reloader {
 /// What was read and may be put in force.
 struct Ready {
     config: Config,
-    rules: Rules,
+    settings: engine::Settings,
+    /// Where they are other ones now.
+    sources: Option<Sources>,
     door: http::Settings,
     lines: Vec<String>,
     warnings: Vec<String>,
@@ -127,15 +130,22 @@ impl Reloader {
 
     /// Whether the files changed since this was asked last.
     async fn is_changed(&mut self) -> bool {
-        let none = Sources::of(None, &Config::without_file(&self.origin.folder.join("none")));
-        let mut sources = std::mem::replace(&mut self.sources, none);
-        let looked = spawn_blocking(move || {
-            let is_changed = sources.is_changed();
-            (sources, is_changed)
+        self.with_sources(Sources::is_changed).await.unwrap_or_default()
+    }
+
+    /// Files may be many, or on a disk that hangs.
+    async fn with_sources<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Sources) -> T + Send + 'static,
+    ) -> Option<T> {
+        let mut sources = self.sources.take()?;
+        let done = spawn_blocking(move || {
+            let done = work(&mut sources);
+            (sources, done)
         });
-        let Ok((sources, is_changed)) = looked.await else { return false };
-        self.sources = sources;
-        is_changed
+        let (sources, done) = done.await.ok()?;
+        self.sources = Some(sources);
+        Some(done)
     }
 
     async fn reload(&mut self) -> Outcome {
@@ -158,7 +168,7 @@ impl Reloader {
                     tracing::error!("reload: {line}");
                 }
                 tracing::error!("the reload is refused; what was loaded before stays in force");
-                self.sources.watch_also(paths);
+                self.with_sources(|sources| sources.watch_also(paths)).await;
                 Err(lines.join("\n"))
             }
         }
@@ -169,21 +179,22 @@ impl Reloader {
         let (in_force, port) = (self.in_force.clone(), self.reach.port);
         let ready = spawn_blocking(move || read(&origin, &catalogue, &in_force, port)).await;
         let ready = ready.map_err(|_| refused("reading broke off: a bug of quorate's".into()))?;
-        let Ready { config, rules, door, lines, warnings, changed } = ready?;
-        warnings.iter().for_each(|warning| tracing::warn!("reload: {warning}"));
+        let Ready { config, settings, sources, door, lines, warnings, changed } = ready?;
+        for warning in &warnings {
+            tracing::warn!("reload: {warning}");
+        }
         let clusters = self.clusters(&config, &changed);
-        let rules = Arc::new(rules);
-        let settings = engine_settings(&config, rules.clone(), self.catalogue.clone());
+        let rules = settings.rules.clone();
         let reload = engine::Reload { settings, clusters: clusters.clone() };
         let taken = self.reach.handle.reload(reload).await;
         taken.map_err(|error| refused(chain(&error)))?;
         self.reach.door.replace_settings(door);
         declare(&self.reach.metrics, &clusters, &rules);
-        if !self.sources.are_those_of(&config) {
-            self.sources = Sources::of(self.origin.file.as_deref(), &config);
+        if let Some(sources) = sources {
+            self.sources = Some(sources);
             self.is_changing = true; // they were read before they were watched: once more
         } else {
-            self.sources.watch_also(Vec::new());
+            self.with_sources(|sources| sources.watch_also(Vec::new())).await;
         }
         self.in_force = Arc::new(InForce { config, rules, clusters });
         Ok(lines)
@@ -226,7 +237,10 @@ fn read(
     });
     let changed = changed.collect();
     let warnings = warnings.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect();
-    Ok(Ready { config, rules, door, lines, warnings, changed })
+    let are_same = (&config.rules, &config.cluster_files) == (&old.0.rules, &old.0.cluster_files);
+    let sources = (!are_same).then(|| Sources::of(origin.file.as_deref(), &config));
+    let settings = engine_settings(&config, Arc::new(rules), catalogue.clone());
+    Ok(Ready { config, settings, sources, door, lines, warnings, changed })
 }
 
 /// Leaves in force what only a restart can change. Who may come in was decided on for the address in

@@ -43,11 +43,6 @@ impl Sources {
         sources
     }
 
-    /// Whether a configuration is read from the same places.
-    pub fn are_those_of(&self, config: &Config) -> bool {
-        self.rules == config.rules && self.clusters == config.cluster_files
-    }
-
     /// Files beside its own, in place of those that were given before: a configuration that was
     /// refused may name others, and one of them may be what has to be mended.
     pub fn watch_also(&mut self, also: Vec<PathBuf>) {

@@ -41,5 +41,5 @@ pub(super) async fn reload(
     })?;
     let outcome = outcome.map_err(|_| Refusal::Unavailable("quorate stops".into()))?;
     let lines = outcome.map_err(Refusal::unusable)?;
-    Ok(lines.iter().map(|line| format!("{line}\n")).collect())
+    Ok(lines.into_iter().map(|line| line + "\n").collect())
 }

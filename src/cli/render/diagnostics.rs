@@ -29,7 +29,7 @@ pub fn diagnostics<'t>(
             let frames = found.iter().map(|one| frame(one, text_of(&one.file), colour));
             frames.map(|frame| frame + "\n\n").collect()
         }
-        Format::Concise => found.iter().map(|one| format!("{one}\n")).collect(),
+        Format::Concise => found.iter().map(|one| one.to_string() + "\n").collect(),
         Format::Json => {
             let json = serde_json::to_string_pretty(found);
             json.expect("strings and numbers always have a JSON form") + "\n"
