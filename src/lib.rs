@@ -19,7 +19,7 @@
 //!                                                   │
 //!                     domain::decision::decide ──► run | wait | skip | ask | escalate, with a reason
 //!                                                   │ run
-//!                     domain::playbook::plan ──► plan, stored with the run
+//!                     domain::run::plan ──► the resolved tree, stored with the run
 //!                                                   │
 //!                     engine::runner ──► journal Started ─► Target::act ─► journal the result ─► next
 //! ```
@@ -48,7 +48,7 @@
 //!
 //! 1. `domain` takes `now` as an argument and cannot fail from outside.
 //! 2. An alert is acknowledged only after it is durable. What cannot be made durable gets 503.
-//! 3. A run changes only through [`domain::run::state::Run::apply`]. No effect without a journalled
+//! 3. A run changes only through [`domain::run::apply::apply`]. No effect without a journalled
 //!    `Started`; a result is journalled before the next step.
 //! 4. Every append carries a fence; the store refuses a former owner.
 //! 5. At most one run per cluster.

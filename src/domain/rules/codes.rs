@@ -61,8 +61,15 @@ codes! {
     BAD_DEFAULT "Q212" Error "A parameter's default or bounds contradict its declaration.";
     LOSS_NOT_RECORDED "Q213" Warning "A playbook destroys data but does not choose a survivor or record the loss.";
     NO_MEMBER_PARAM "Q214" Warning "A playbook destroys a member but no parameter names one.";
+    CALL_CIRCLE "Q215" Error "Playbooks that call each other in a circle.";
+    DESTROYS_LESS "Q216" Error "A playbook destroys less than one that it calls.";
+    FENCE_WITHOUT_UNDO "Q217" Error "A member is stopped or moved before the point of no return, and nothing takes it back.";
+    NO_IRREVERSIBLE "Q218" Error "A playbook destroys data without a point of no return.";
+    VERIFY_MISSING "Q219" Error "A playbook destroys something and does not verify its end.";
+    SHOWS_TOO_LITTLE "Q220" Error "The loss of data is approved without seeing evidence, loss and commands.";
+    NOT_IN_PARALLEL "Q221" Error "A question inside a parallel loop.";
     // Across files.
-    UNKNOWN_PLAYBOOK "Q301" Error "A ladder names a playbook that is not loaded.";
+    UNKNOWN_PLAYBOOK "Q301" Error "A ladder or a call names a playbook that is not loaded.";
     UNKNOWN_RESPONSE "Q302" Warning "`inhibits` names a response that is not loaded.";
     DUPLICATE_NAME "Q303" Error "Two documents of one kind have the same name.";
     BAD_WITH "Q304" Error "`with` does not fit the playbook's parameters.";
@@ -95,6 +102,7 @@ mod tests {
         let cases = [
             include_str!("yaml/tests.rs"),
             include_str!("tests.rs"),
+            include_str!("tests/calls.rs"),
             include_str!("tests/playbooks.rs"),
             include_str!("tests/responses.rs"),
             include_str!("../../config/load/tests.rs"),

@@ -10,6 +10,7 @@ use super::{
     load,
 };
 
+mod calls;
 mod playbooks;
 mod responses;
 

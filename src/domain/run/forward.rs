@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     lists::{self, Broken, Listed},
     path::Path,
+    plan::inside,
     state::{Run, Stage},
     todo::{At, Todo},
 };
@@ -18,6 +19,7 @@ use crate::domain::rules::{
 };
 
 /// What the way forward comes to.
+#[derive(Default)]
 pub(super) struct Forward<'r> {
     /// What can be done, in the order of the plan.
     pub(super) todos: Vec<Todo<'r>>,
@@ -33,20 +35,24 @@ pub(super) struct Forward<'r> {
 
 /// Walks the whole plan.
 pub(super) fn walk<'r>(run: &'r Run, checked: &BTreeSet<Path>) -> Forward<'r> {
-    let mut walk = Walk {
-        run,
-        checked,
-        out: Forward {
-            todos: Vec::new(),
-            failed: Vec::new(),
-            doubted: Vec::new(),
-            broken: Vec::new(),
-            is_over: false,
-        },
-    };
+    let mut walk = Walk::new(run, checked);
     let walked = walk.steps(&run.plan.steps, &Path::root());
     walk.out.is_over = walked == Walked::Over;
     walk.out
+}
+
+/// Whether a step is over: done, skipped, or passed over, with all that is in it.
+pub(super) fn is_over<'r>(run: &'r Run, at: &At<'r>) -> bool {
+    let checked = BTreeSet::new();
+    Walk::new(run, &checked).step(at.clone()) == Walked::Over
+}
+
+/// Whether one iteration of a loop is over, its finalizers too.
+pub(super) fn iteration_is_over(run: &Run, looped: &Path, iteration: &Path) -> bool {
+    let checked = BTreeSet::new();
+    let Some(step) = run.plan.step(looped) else { return false };
+    let steps = inside(step).unwrap_or_default();
+    Walk::new(run, &checked).inside(steps, iteration, step.on_error) == Walked::Over
 }
 
 /// How a walk over a scope came out.
@@ -66,28 +72,35 @@ struct Walk<'r, 'c> {
     out: Forward<'r>,
 }
 
-impl<'r> Walk<'r, '_> {
+impl<'r, 'c> Walk<'r, 'c> {
+    fn new(run: &'r Run, checked: &'c BTreeSet<Path>) -> Self {
+        Self { run, checked, out: Forward::default() }
+    }
+
     fn steps(&mut self, steps: &'r [Step], scope: &Path) -> Walked {
         for step in steps {
-            let at = At { path: scope.step(step.name.as_str()), step };
-            let walked = match &step.kind {
-                StepKind::Foreach { until, steps, at_once, .. } => {
-                    self.foreach(at, until.as_ref(), steps, *at_once)
-                }
-                StepKind::Call { steps, .. } => self.call(at, steps),
-                StepKind::Action(_)
-                | StepKind::Wait { .. }
-                | StepKind::Expect { .. }
-                | StepKind::RecordLoss { .. }
-                | StepKind::RecordNote(_)
-                | StepKind::Approve(_) => self.leaf(at),
-            };
+            let walked = self.step(At { path: scope.step(step.name.as_str()), step });
             match walked {
                 Walked::Over => {}
                 Walked::Busy | Walked::Failed => return walked,
             }
         }
         Walked::Over
+    }
+
+    fn step(&mut self, at: At<'r>) -> Walked {
+        match &at.step.kind {
+            StepKind::Foreach { until, steps, at_once, .. } => {
+                self.foreach(at, until.as_ref(), steps, *at_once)
+            }
+            StepKind::Call { steps, .. } => self.call(at, steps),
+            StepKind::Action(_)
+            | StepKind::Wait { .. }
+            | StepKind::Expect { .. }
+            | StepKind::RecordLoss { .. }
+            | StepKind::RecordNote(_)
+            | StepKind::Approve(_) => self.leaf(at),
+        }
     }
 
     fn todo(&mut self, todo: Todo<'r>) -> Walked {
@@ -192,6 +205,7 @@ impl<'r> Walk<'r, '_> {
         if !self.run.items.contains_key(&at.path) {
             return self.todo(Todo::Expand(at));
         }
+        let before = (self.out.todos.len(), self.out.failed.len());
         let (mut open, mut has_failed) = (0, false);
         for (index, item) in self.run.items_of(&at.path).enumerate() {
             let scope = at.path.iteration(Arc::clone(item));
@@ -210,11 +224,26 @@ impl<'r> Walk<'r, '_> {
                 Walked::Busy => open += 1,
                 Walked::Failed => has_failed = true,
             }
+            if until.is_some() && !has_begun {
+                break; // it is asked before each item, so the next waits until this one has begun
+            }
         }
         match (has_failed, open) {
-            (true, _) => Walked::Failed,
+            (true, _) => self.failed_loop(before),
             (false, 0) => Walked::Over,
             (false, _) => Walked::Busy,
         }
+    }
+
+    /// A loop of which an item failed: it has failed once nothing of the others is under way.
+    fn failed_loop(&mut self, (todos, failed): (usize, usize)) -> Walked {
+        let mut left = self.out.todos.split_off(todos);
+        left.retain(|todo| matches!(todo, Todo::Resolve(_) | Todo::ResolveEntry(..)));
+        if left.is_empty() {
+            return Walked::Failed;
+        }
+        self.out.todos.append(&mut left);
+        self.out.failed.truncate(failed);
+        Walked::Busy
     }
 }

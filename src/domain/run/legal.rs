@@ -1,14 +1,16 @@
 //! Which record may follow on which state: every record is legal, or refused with the reason.
 //!
-//! A refused record changes nothing. What is legal is told by the state of the run, of the one step
-//! or entry concerned, and of the scopes around it; only the end of a run asks the whole walk.
+//! A refused record changes nothing. Steps begin in the order of the plan: that is told by the step
+//! before, and the scopes around, since what has begun was in order itself. Where a loop works on
+//! several items at once, and for what is said of the run as a whole, the walk is asked.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     event::{EntryKey, List, Outcome, RunEvent},
-    lists, next,
+    forward, lists, next,
     path::Path,
+    plan::inside,
     resume,
     state::{Run, Stage, StepRun},
     todo::{At, Todo},
@@ -79,14 +81,20 @@ fn checked(run: &Run, event: &RunEvent) -> Check {
         return Err("the run is parked".into());
     }
     match event {
-        RunEvent::RunStarted { .. } | RunEvent::RunParked { .. } => Ok(()),
+        RunEvent::RunStarted { .. } => Ok(()),
+        RunEvent::RunParked { .. } => {
+            let parks = matches!(todos(run).as_slice(), [Todo::Park(_)]);
+            require(parks, "nothing says that it must park")
+        }
         RunEvent::ForeachStarted { step, .. } => expands(run, step, true),
         RunEvent::CallStarted { step, .. } => expands(run, step, false),
         RunEvent::ForeachStopped { step, item } => stops(run, step, item),
         RunEvent::StepSkipped { step } => {
             forward(run)?;
-            open_step(run, step)?;
-            unbegun(run, step)
+            let found = open_step(run, step)?;
+            unbegun(run, step)?;
+            require(found.when.is_some(), "it has no `when`")?;
+            in_order(run, step)
         }
         RunEvent::StepStarted { step, attempt, irreversible, .. } => {
             starts(run, step, *attempt, *irreversible)
@@ -169,15 +177,76 @@ fn expands(run: &Run, path: &Path, is_loop: bool) -> Check {
         | StepKind::Approve(_) => false,
     };
     require(fits, if is_loop { "it is no loop" } else { "it calls nothing" })?;
-    unbegun(run, path)
+    unbegun(run, path)?;
+    in_order(run, path)
 }
 
-fn stops(run: &Run, path: &Path, item: &std::sync::Arc<str>) -> Check {
-    forward(run)?;
-    open_step(run, path)?;
-    require(run.items_of(path).any(|known| known == item), "the loop has no such item left")?;
-    let scope = path.iteration(std::sync::Arc::clone(item));
-    require(!run.has_begun(&scope), "that iteration has begun")
+fn stops(run: &Run, path: &Path, item: &str) -> Check {
+    let asks = |todo: &Todo<'_>| matches!(todo, Todo::Until(at, _, next) if at.path == *path && **next == *item);
+    let asked = next::next(run, &iterations_around(run, path)).iter().any(asks);
+    require(asked, "its `until` is not asked before that item")
+}
+
+/// The iterations of all loops around a step.
+fn iterations_around(run: &Run, path: &Path) -> BTreeSet<Path> {
+    let around = run.items.iter().filter(|(of, _)| *of != path && path.is_of(of));
+    around.flat_map(|(of, items)| items.iter().map(|item| of.iteration(item.clone()))).collect()
+}
+
+fn todos(run: &Run) -> Vec<Todo<'_>> {
+    next::next(run, &BTreeSet::new())
+}
+
+/// Whether what comes before a step is over, in its scope and in those around it.
+fn in_order(run: &Run, path: &Path) -> Check {
+    let mut at = path.clone();
+    loop {
+        let scope = at.scope();
+        if let Some(before) = step_before(run, &at) {
+            let over = forward::is_over(run, &before);
+            require(over, &format!("step {} is not over", before.path))?;
+        }
+        if scope.is_root() {
+            return Ok(());
+        }
+        if let Some(looped) = scope.of_loop() {
+            has_room(run, path, &looped, &scope)?;
+            at = looped;
+        } else {
+            at = scope;
+        }
+    }
+}
+
+fn step_before<'r>(run: &'r Run, path: &Path) -> Option<At<'r>> {
+    let scope = path.scope();
+    let steps = if scope.is_root() { &run.plan.steps } else { inside(run.plan.step(&scope)?)? };
+    let place = steps.iter().position(|step| step.name == path.name())?;
+    let step = &steps[place.checked_sub(1)?];
+    Some(At { path: scope.step(step.name.as_str()), step })
+}
+
+/// Whether a loop may work on this item now: those before have begun, and not too many are open.
+fn has_room(run: &Run, path: &Path, looped: &Path, scope: &Path) -> Check {
+    let Some(StepKind::Foreach { at_once, .. }) = run.plan.step(looped).map(|step| &step.kind)
+    else {
+        return Err("it stands in no loop".into());
+    };
+    if *at_once > 1 {
+        // a failure elsewhere in the loop ends what has not begun; `until` was asked before
+        let todos = next::next(run, &iterations_around(run, path));
+        let listed = todos.iter().any(|todo| todo.begins() == Some(path));
+        return require(listed, "it is not its turn");
+    }
+    for item in run.items_of(looped) {
+        let other = looped.iteration(Arc::clone(item));
+        if other == *scope {
+            return Ok(());
+        }
+        let over = forward::iteration_is_over(run, looped, &other);
+        require(over, &format!("{other} is not over"))?;
+    }
+    Err(format!("{scope} has not begun"))
 }
 
 fn starts(run: &Run, path: &Path, attempt: u32, irreversible: bool) -> Check {
@@ -191,7 +260,8 @@ fn starts(run: &Run, path: &Path, attempt: u32, irreversible: bool) -> Check {
         None | Some(Stage::Disproved | Stage::Failed { last: false, .. }) => {}
         Some(stage) => return Err(format!("it is {}", stage.label())),
     }
-    same_try(attempt, row.map_or(0, |row| row.attempts) + 1)
+    same_try(attempt, row.map_or(0, |row| row.attempts) + 1)?;
+    in_order(run, path)
 }
 
 fn same_try(got: u32, expected: u32) -> Check {
@@ -214,7 +284,9 @@ fn ends(run: &Run, path: &Path, done: bool) -> Check {
             }
             require(!(done && is_action(step)), "it was not started")?;
             let expands = matches!(step.kind, StepKind::Foreach { .. } | StepKind::Call { .. });
-            require(!(done && expands), "it ends with what is in it")
+            require(!(done && expands), "it ends with what is in it")?;
+            require(!(done && waits(run, path)), "nobody said yes")?;
+            in_order(run, path)
         }
         Some(stage) => Err(format!("it is {}", stage.label())),
     }
@@ -246,6 +318,11 @@ fn disproves(run: &Run, path: &Path, finding: &str) -> Check {
     )
 }
 
+/// Whether a step asked, and was not answered with a yes.
+fn waits(run: &Run, path: &Path) -> bool {
+    run.ask.as_ref().is_some_and(|(asked, _)| asked == path) && run.approval.is_none()
+}
+
 /// The row of an entry that can be worked on now.
 fn entry_open<'r>(run: &'r Run, key: &EntryKey) -> Result<Option<&'r StepRun>, String> {
     let step = open_step(run, &key.step)?;
@@ -258,33 +335,31 @@ fn entry_open<'r>(run: &'r Run, key: &EntryKey) -> Result<Option<&'r StepRun>, S
         let undoes = run.unwind.as_ref().is_some_and(|unwind| unwind.undo);
         require(undoes, "nothing is taken back")?;
     }
-    for index in 0..key.index {
-        let earlier = EntryKey { index, ..key.clone() };
-        let stage = run.entries.get(&earlier).map(|row| &row.stage);
-        let over = matches!(stage, Some(Stage::Done { .. } | Stage::Skipped));
-        require(over, "an earlier entry of its list is not over")?;
-    }
     let row = run.entries.get(key);
     match row.map(|row| &row.stage) {
-        None | Some(Stage::Started | Stage::Disproved | Stage::Failed { last: false, .. }) => {
-            Ok(row)
-        }
-        Some(stage) => Err(format!("it is {}", stage.label())),
+        None | Some(Stage::Started | Stage::Disproved | Stage::Failed { last: false, .. }) => {}
+        Some(stage) => return Err(format!("it is {}", stage.label())),
     }
+    let listed = todos(run).iter().any(|todo| todo.entry() == Some(key));
+    require(listed, "it is not its turn")?;
+    Ok(row)
 }
 
 fn asks(run: &Run, path: &Path) -> Check {
     forward(run)?;
     let step = open_step(run, path)?;
     require(matches!(step.kind, StepKind::Approve(_)), "it does not ask")?;
-    require(!run.is_asking(), "a person is asked")?;
-    unbegun(run, path)
+    let asked = run.ask.as_ref().is_some_and(|(asked, _)| asked == path);
+    require(!(asked || run.is_asking()), "a person is asked, or was")?;
+    unbegun(run, path)?;
+    in_order(run, path)
 }
 
 /// Back goes what is not on its way back yet, or what a person gives up.
 fn unwinds(run: &Run, undo: bool) -> Check {
     require(run.unwind.is_none() || run.parked.is_some(), "the run is on its way back")?;
-    require(!(undo && run.past_return.is_some()), "the point of no return is passed")
+    require(!(undo && run.past_return.is_some()), "the point of no return is passed")?;
+    require(undo || run.past_return.is_some(), "what was done can be taken back")
 }
 
 fn resumes(run: &Run, retry: &[Path]) -> Check {
@@ -302,13 +377,12 @@ fn verifies(run: &Run) -> Check {
     forward(run)?;
     require(run.plan.verify.is_some(), "the plan has nothing to verify")?;
     require(!run.verified, "it is verified")?;
-    require(run.unverified.is_none(), "it has failed")
+    require(run.unverified.is_none(), "it has failed")?;
+    require(matches!(todos(run).as_slice(), [Todo::Verify(_)]), "a step is not over")
 }
 
 fn finishes(run: &Run, outcome: Outcome) -> Check {
-    let nothing = BTreeSet::new();
-    let todos = next::next(run, &nothing);
-    match todos.as_slice() {
+    match todos(run).as_slice() {
         [Todo::Finish(expected, _)] if *expected == outcome => Ok(()),
         [Todo::Finish(expected, _)] => Err(format!("it ends {}", expected.label())),
         _ => Err("something is left to do".into()),

@@ -89,11 +89,14 @@ pub(super) fn next<'r>(run: &'r Run, row: &StepRun, at: &At<'r>, list: List) -> 
     Listed::Clear
 }
 
-/// The next finalizer of one scope: of the steps in it, not of the loops and calls inside, whose
-/// scopes ended before. The last armed comes first.
+/// The next finalizer of one scope that ends: first of what a failure left open inside it, then of
+/// its own steps; the last armed comes first.
 pub(super) fn finalizer<'r>(run: &'r Run, scope: &Path) -> Listed<'r> {
-    for (row, at) in started(run).into_iter().filter(|(_, at)| at.scope() == *scope) {
-        match next(run, row, &at, List::Finally) {
+    let begun = started(run);
+    let inside = begun.iter().filter(|(_, at)| at.path.is_in(scope) && at.scope() != *scope);
+    let own = begun.iter().filter(|(_, at)| at.scope() == *scope);
+    for (row, at) in inside.chain(own) {
+        match next(run, row, at, List::Finally) {
             Listed::Clear => {}
             found @ (Listed::Next(_) | Listed::Broken(_)) => return found,
         }
@@ -101,16 +104,9 @@ pub(super) fn finalizer<'r>(run: &'r Run, scope: &Path) -> Listed<'r> {
     Listed::Clear
 }
 
-/// Whether finalizers of this scope ran: then it is over.
+/// Whether finalizers of this scope's own steps ran: then it is over.
 pub(super) fn is_over(run: &Run, scope: &Path) -> bool {
-    finalizers(run, scope).any(|row| matches!(row.stage, Stage::Done { .. } | Stage::Skipped))
-}
-
-/// The finalizers of one scope that have begun.
-pub(super) fn finalizers<'r>(
-    run: &'r Run,
-    scope: &'r Path,
-) -> impl Iterator<Item = &'r StepRun> + 'r {
-    let of = run.entries.iter().filter(|(key, _)| key.list == List::Finally);
-    of.filter(|(key, _)| key.step.scope() == *scope).map(|(_, row)| row)
+    let own = run.entries.iter().filter(|(key, _)| key.list == List::Finally);
+    let mut own = own.filter(|(key, _)| key.step.scope() == *scope);
+    own.any(|(_, row)| matches!(row.stage, Stage::Done { .. } | Stage::Skipped))
 }

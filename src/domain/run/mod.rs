@@ -14,7 +14,7 @@
 //! | [`event`] | what can happen: the journal's records |
 //! | [`state`] | what they come to |
 //! | [`apply`] | the fold; what may follow on what |
-//! | [`todo`], [`next`] | what can be done now |
+//! | [`mod@todo`], [`mod@next`] | what can be done now |
 //! | [`resume`] | what a person's `resume` tries again |
 //! | [`values`] | what expressions see of the run |
 
@@ -31,3 +31,6 @@ pub mod resume;
 pub mod state;
 pub mod todo;
 pub mod values;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! what it answers, journals it, and asks again. Going back, parking and the end are answers like
 //! any other: a run that must park is told to park again and again until that is journalled.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 pub use super::todo::{At, Parking, Todo};
 use super::{
@@ -15,10 +15,8 @@ use super::{
     path::Path,
     state::{Run, Stage, StepRun, Unwind},
 };
+pub use crate::domain::rules::playbook::model::VERIFY_TIMEOUT;
 use crate::domain::rules::{action::Failure, playbook::model::StepKind};
-
-/// How long `verify` is waited for after the last step.
-pub const VERIFY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What can be done now, in order; several in a loop that works on several items at once. Empty
 /// where nothing is to be done until somebody says something: parked or finished.

@@ -1,12 +1,13 @@
 //! What a person's `resume` tries again: computed once, when it is said, and journalled as paths.
 //!
 //! Only the scope that failed is tried again, and nothing before the point of no return. [`retry`]
-//! names it, [`follow`] does it; in between lies the journal, so a replay does the same.
+//! names it, `follow` does it; in between lies the journal, so a replay does the same.
 //!
 //! # What a path means
 //!
 //! - A step of which an entry of `undo` or `finally` ended its list: these entries run again.
-//! - A step that failed, or of which nobody could tell: it is tried again, or asked about again.
+//! - A step that failed, or of which nobody could tell: it is tried again, or asked about again; a
+//!   question is put anew.
 //! - A step that found nothing to do or only looked: it looks again. One that changed something
 //!   stays done, and its finalizers are armed again.
 //! - An iteration, a loop or a call: everything in it begins anew.
@@ -14,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    event::List,
+    event::{EntryKey, List},
     forward, lists,
     path::Path,
     state::{Run, Stage, StepRun},
@@ -68,6 +69,10 @@ fn rows_of<'r>(run: &'r Run, path: &'r Path) -> impl Iterator<Item = (&'r Path, 
 
 fn only_looked(row: &StepRun) -> bool {
     matches!(row.stage, Stage::Done { changed: false, .. })
+}
+
+fn asks(run: &Run, path: &Path) -> bool {
+    run.plan.step(path).is_some_and(|step| matches!(step.kind, StepKind::Approve(_)))
 }
 
 fn has_asked(run: &Run, path: &Path) -> bool {
@@ -162,14 +167,25 @@ fn is_closed(run: &Run, unit: &Path, scope: &Path) -> bool {
 /// that there was nothing to clean up (a member that joined after all) goes on where it failed, its
 /// finalizers armed again; so does one that had none.
 fn begins_anew(run: &Run, unit: &Path, leaf: &Path) -> Vec<Path> {
-    if unit == leaf || !lists::is_over(run, unit) {
-        return vec![leaf.clone()];
+    let mut cleaned = None;
+    let mut scope = leaf.clone();
+    while scope != *unit && !scope.is_root() {
+        scope = scope.scope();
+        if lists::is_over(run, &scope) {
+            cleaned = Some(scope.clone());
+        }
     }
-    if !lists::finalizers(run, unit).any(|row| row.stage == Stage::Skipped) {
-        return vec![unit.clone()];
+    let Some(cleaned) = cleaned else { return vec![leaf.clone()] };
+    // the finalizers of the scopes that the failure ended
+    let ended = |key: &EntryKey| {
+        let scope = key.step.scope();
+        key.list == List::Finally && scope.is_in(&cleaned) && leaf.is_in(&scope)
+    };
+    let finalizers: Vec<_> = run.entries.iter().filter(|(key, _)| ended(key)).collect();
+    if !finalizers.iter().any(|(_, row)| row.stage == Stage::Skipped) {
+        return vec![cleaned];
     }
-    let armed = run.entries.keys().filter(|key| key.step.is_of(unit)).map(|key| key.step.clone());
-    armed.chain([leaf.clone()]).collect()
+    finalizers.into_iter().map(|(key, _)| key.step.clone()).chain([leaf.clone()]).collect()
 }
 
 /// The loop or call of this scope that a step stands in: as a whole it looks again.
@@ -181,8 +197,7 @@ fn outermost(path: &Path, scope: &Path, not: &Path) -> Path {
 
 /// Does what a journalled path says.
 pub(super) fn follow(run: &mut Run, path: &Path) {
-    let broken =
-        |key: &super::event::EntryKey, row: &StepRun| key.step == *path && row.stage.is_broken();
+    let broken = |key: &EntryKey, row: &StepRun| key.step == *path && row.stage.is_broken();
     let entries = run.entries.iter().any(|(key, row)| broken(key, row));
     if entries || run.unwind.is_some() {
         run.entries.retain(|key, row| !broken(key, row));
@@ -203,6 +218,14 @@ pub(super) fn follow(run: &mut Run, path: &Path) {
         run.items.retain(|of, _| !of.is_of(path));
         run.stopped.retain(|of, _| !of.is_of(path));
         run.calls.retain(|of, _| !of.is_of(path));
+        return;
+    }
+    if asks(run, path) {
+        // a new question, if one was put: the answer to the old one is why the run parked
+        if has_asked(run, path) {
+            (run.ask, run.approval, run.denied) = (None, None, None);
+        }
+        run.steps.remove(path);
         return;
     }
     let Some(row) = run.steps.get_mut(path) else { return };

@@ -64,6 +64,50 @@ pub enum Todo<'r> {
     Finish(Outcome, Option<Failure>),
 }
 
+impl Todo<'_> {
+    /// The step that it begins, tries again, expands, or waits for an answer of.
+    pub fn begins(&self) -> Option<&Path> {
+        match self {
+            Self::Begin(at) | Self::Retry(at, _) | Self::Expand(at) | Self::Await(at, _) => {
+                Some(&at.path)
+            }
+            Self::Resolve(_)
+            | Self::Until(..)
+            | Self::Entry(..)
+            | Self::RetryEntry(..)
+            | Self::ResolveEntry(..)
+            | Self::Unwind(..)
+            | Self::Park(_)
+            | Self::Verify(_)
+            | Self::Finish(..) => None,
+        }
+    }
+
+    /// The entry that it is about.
+    pub fn entry(&self) -> Option<&EntryKey> {
+        match self {
+            Self::Entry(key, ..) | Self::RetryEntry(key, ..) | Self::ResolveEntry(key, ..) => {
+                Some(key)
+            }
+            Self::Begin(_)
+            | Self::Retry(..)
+            | Self::Resolve(_)
+            | Self::Expand(_)
+            | Self::Until(..)
+            | Self::Await(..)
+            | Self::Unwind(..)
+            | Self::Park(_)
+            | Self::Verify(_)
+            | Self::Finish(..) => None,
+        }
+    }
+
+    /// Whether it concerns the run as a whole: then it is the only thing to do.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Unwind(..) | Self::Park(_) | Self::Verify(_) | Self::Finish(..))
+    }
+}
+
 /// Why a run parks, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parking {

@@ -1,7 +1,6 @@
 //! A test bed: one cluster, the shipped rules, and a person's verbs.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -18,8 +17,8 @@ use crate::{
         incident::{Closed, Incident},
         inventory::{Cluster, Endpoint, Mode, sample},
         journal::{cluster::ClusterState, record::Attribution},
-        rules::{self, Rules, playbook::model::Playbook},
-        run::{plan::Plan, state::Run},
+        rules::{self, Rules},
+        run::state::Run,
     },
     engine::{
         Engine, Handle, Reload, Settings,
@@ -48,20 +47,6 @@ fn load(files: &[(String, String)]) -> Rules {
     let (loaded, found) = rules::load(files, &targets::catalogue::catalogue());
     assert!(!rules::has_errors(&found), "{found:#?}");
     loaded
-}
-
-/// A small playbook with these steps and a list `params.members`.
-pub(super) fn book(steps: &str) -> Playbook {
-    let head = "apiVersion: quorate/v1\nkind: Playbook\nmetadata: {name: small, description: \
-                A small one.}\nspec:\n  destroys: data\n  params:\n    members: {type: list, \
-                default: [m1, m2]}\n  timeout: 1h\n  steps:\n";
-    let rules = load(&[("small.yaml".into(), format!("{head}{steps}"))]);
-    Playbook::clone(rules.playbooks.values().next().unwrap())
-}
-
-/// Its plan for the usual cluster.
-pub(super) fn plan_of(book: &Playbook) -> Plan {
-    Plan::new(book, BTreeMap::new(), &cluster(&Setup::new(Mode::Auto))).unwrap()
 }
 
 /// The alert that opens most incidents.

@@ -14,5 +14,4 @@ mod people;
 mod reload;
 mod rest;
 mod simulation;
-mod walk;
 mod words;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    model::{ActionCall, Arg},
+    model::Arg,
+    params::{Param, ParamType},
     traits::{ActionTraits, Shape},
 };
 use crate::domain::{
@@ -266,17 +267,23 @@ pub fn check_call(
     complete(action, traits, |name| args.contains_key(name))
 }
 
-/// The expressions a call holds, in order, for the commands a person is shown.
-pub fn holes(call: &ActionCall) -> Vec<&Template> {
-    fn walk<'a>(arg: &'a Arg, found: &mut Vec<&'a Template>) {
-        match arg {
-            Arg::Template(template) if !template.is_literal() => found.push(template),
-            Arg::Template(_) | Arg::Literal(_) => {}
-            Arg::List(items) => items.iter().for_each(|item| walk(item, found)),
-            Arg::Map(entries) => entries.values().for_each(|item| walk(item, found)),
+/// Whether what is written for a parameter fits it; the error is for people.
+pub fn fits_param(param: &Param, arg: &Arg) -> Result<(), String> {
+    match arg {
+        Arg::Literal(value) => param.accept(value.clone()).map(|_| ()),
+        Arg::Template(template) if template.is_literal() => {
+            param.accept(Value::str(template.source())).map(|_| ())
         }
+        Arg::Template(template) => {
+            let given = template.ty();
+            let wanted = param.ty.variable();
+            let is_text = matches!(given, Type::Str | Type::Word(_));
+            // A text is read as what is wanted when the run is planned.
+            if given == Type::Any || given == wanted || (is_text && param.ty != ParamType::List) {
+                return Ok(());
+            }
+            Err(format!("`{}` must be of type {}, not {given}", param.name, param.ty.label()))
+        }
+        Arg::List(_) | Arg::Map(_) => Ok(()),
     }
-    let mut found = Vec::new();
-    call.args.values().for_each(|arg| walk(arg, &mut found));
-    found
 }

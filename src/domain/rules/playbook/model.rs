@@ -3,7 +3,7 @@
 //! Expressions and templates are compiled and typed; names are resolved. Text that a person wrote
 //! stays with it ([`Playbook::text`]): the plan stores it, so that a run never depends on the file.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,12 @@ use crate::domain::{
     base::{id::PlaybookName, time},
     rules::{
         action::{ErrorKind, Failure},
-        expr::{EvalError, Expr, Template, Value, Variables, stored::exact},
+        expr::{EvalError, Expr, Template, Type, Value, Variables, stored::exact},
     },
 };
+
+/// How long `verify` is waited for after the last step.
+pub const VERIFY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a playbook may destroy: decides which guards hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,10 +48,40 @@ pub struct Playbook {
     pub steps: Vec<Step>,
     /// Must come true (within 60 s) after the last step.
     pub verify: Option<Expr>,
-    /// The YAML document it was read from.
+    /// The YAML document it was read from, and those of the playbooks it calls.
     pub text: String,
     /// SHA-256 of [`Playbook::text`], hex.
     pub digest: String,
+    /// What a playbook that calls it must know.
+    pub outline: Outline,
+}
+
+/// What a caller must know of a playbook.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Outline {
+    /// Its own document.
+    pub document: Arc<str>,
+    /// The documents of all that it calls, by name.
+    pub called: BTreeMap<PlaybookName, Arc<str>>,
+    /// The type of its output: the outputs of its steps, by step.
+    pub output: Type,
+    /// Whether it has a point of no return.
+    pub irreversible: bool,
+    /// Whether it asks for sure.
+    pub asks: bool,
+    /// What its questions show.
+    pub questions: Vec<Vec<Show>>,
+    /// Whether it chooses a survivor.
+    pub chooses: bool,
+    /// Whether it records a loss.
+    pub records_loss: bool,
+    /// Loops inside each other.
+    pub loops: usize,
+    /// Calls inside each other.
+    pub calls: usize,
+    /// Steps in all.
+    pub steps: usize,
 }
 
 /// One step.
@@ -139,6 +172,20 @@ pub enum Arg {
     List(Vec<Arg>),
     /// A map.
     Map(BTreeMap<String, Arg>),
+}
+
+impl Destroys {
+    /// All, the mildest first.
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Member, Self::Data];
+
+    /// The word in YAML.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Member => "member",
+            Self::Data => "data",
+        }
+    }
 }
 
 impl Arg {

@@ -4,21 +4,18 @@
 //! an expression is typed where it stands. Laws over the whole playbook (one point of no return,
 //! ask before fencing) are noted on the way in `Laws` and checked at the end.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::{
-    model::{Destroys, Playbook, Step},
-    params::{Param, ParamType},
-};
+use super::model::{Destroys, Outline, Playbook, Step};
 use crate::domain::{
     base::id::PlaybookName,
     rules::{
         action::Catalogue,
         codes,
         document::Head,
-        expr::{Expr, Schema},
+        expr::{Expr, Schema, Type},
         vocabulary,
         yaml::{
             Kind, Node, ScalarValue,
@@ -27,13 +24,15 @@ use crate::domain::{
     },
 };
 
+pub mod call;
 mod control;
+mod laws;
 mod params;
 mod scope;
 mod steps;
-#[cfg(test)]
-mod tests;
 
+use call::Callees;
+use laws::Laws;
 pub(in crate::domain) use params::literal;
 use scope::Scope;
 
@@ -44,13 +43,14 @@ const TIMEOUT: Duration = Duration::from_hours(1);
 /// Steps of one list: the rebuild has 22; what is longer cannot be read by a person who approves.
 const STEPS_MAX: usize = 100;
 
-/// Reads the spec of a playbook. `text` is the document it came from.
+/// Reads the spec of a playbook. `text` is the document it came from, `callees` what it may call.
 ///
 /// The result may be there although problems were reported; it must not be used then.
 pub fn playbook(
     head: &Head<'_>,
     document: &str,
     catalogue: &Catalogue,
+    callees: &Callees,
     sink: &mut Sink<'_>,
 ) -> Option<Playbook> {
     let mut fields = Fields::of(head.spec, sink)?;
@@ -62,29 +62,45 @@ pub fn playbook(
     fields.finish(sink);
 
     let destroys = destroys.map(|node| {
-        let words = ["nothing", "member", "data"];
-        let kinds = [Destroys::Nothing, Destroys::Member, Destroys::Data];
-        let got = word(node, &words, sink);
-        let kind = words.iter().zip(kinds).find(|(word, _)| Some(**word) == got);
-        (kind.map_or(Destroys::Data, |(_, kind)| kind), node.span.clone())
+        let got = word(node, &Destroys::ALL.map(Destroys::label), sink);
+        let kind = Destroys::ALL.into_iter().find(|kind| Some(kind.label()) == got);
+        (kind.unwrap_or(Destroys::Data), node.span.clone())
     });
+    let kind = destroys.as_ref().map_or(Destroys::Nothing, |(kind, _)| *kind);
     let params = declared.map(|node| params::declared(node, sink)).unwrap_or_default();
-    let mut scope = Scope::new(vocabulary::playbook_schema(params::record(&params)));
-    let mut parser = Parser { catalogue, sink, laws: Laws::default() };
-    let steps = steps.map(|node| parser.list(node, &mut scope, 0)).unwrap_or_default();
-    let laws = parser.laws;
-    laws.check(destroys.as_ref(), &params, sink);
+    let outer = Scope::new(vocabulary::playbook_schema(params::record(&params)));
+    let mut scope = outer.clone();
+    let (laws, called) = (Laws::default(), BTreeMap::new());
+    let mut parser = Parser { catalogue, callees, sink, destroys: kind, laws, called };
+    let steps = steps.map(|node| parser.list(node, &mut scope, Around::default()));
+    let Parser { laws, called, .. } = parser;
+    laws.check(destroys.as_ref(), &params, verify.is_some(), sink);
     let verify = verify.and_then(|node| condition(node, &scope.schema(), sink));
+    let parts = std::iter::once(document).chain(called.values().map(|text| &**text));
+    let text = parts.collect::<Vec<_>>().join("\n---\n");
     Some(Playbook {
         name: PlaybookName::from(head.name.as_str()),
         description: head.description.clone(),
-        destroys: destroys.map_or(Destroys::Nothing, |(kind, _)| kind),
+        destroys: kind,
         params,
         timeout: timeout.unwrap_or(TIMEOUT),
-        steps,
+        steps: steps.unwrap_or_default(),
         verify,
-        text: document.to_owned(),
-        digest: digest(document),
+        digest: digest(&text),
+        text,
+        outline: Outline {
+            document: document.into(),
+            called,
+            output: Type::record_of(scope.outputs_beyond(&outer)),
+            irreversible: !laws.irreversible.is_empty(),
+            asks: laws.approved,
+            questions: laws.questions.into_iter().map(|(_, show)| show).collect(),
+            chooses: laws.chose_survivor,
+            records_loss: laws.recorded_loss,
+            loops: laws.loops,
+            calls: laws.calls,
+            steps: laws.steps,
+        },
     })
 }
 
@@ -125,70 +141,54 @@ fn compiled(
     compile(source).map_err(|problems| sink.expression(node, problems)).ok()
 }
 
-/// Reads steps; knows the catalogue and what was seen so far.
+/// Reads steps; knows the catalogue, what may be called, and what was seen so far.
 struct Parser<'s, 't> {
     catalogue: &'s Catalogue,
+    callees: &'s Callees,
     sink: &'s mut Sink<'t>,
+    /// What the playbook says that it destroys.
+    destroys: Destroys,
     laws: Laws,
+    /// The documents of all playbooks that are called, also by called ones.
+    called: BTreeMap<PlaybookName, Arc<str>>,
+}
+
+/// The loops around a list of steps.
+#[derive(Clone, Copy, Debug, Default)]
+struct Around {
+    loops: usize,
+    /// Whether one of them works on several items at once.
+    parallel: bool,
 }
 
 impl Parser<'_, '_> {
-    /// Reads a list of steps. `depth` counts the loops around it.
-    fn list(&mut self, node: &Node, scope: &mut Scope, depth: usize) -> Vec<Step> {
+    /// Reads a list of steps.
+    fn list(&mut self, node: &Node, scope: &mut Scope, around: Around) -> Vec<Step> {
         let Some(items) = list(node, self.sink) else { return Vec::new() };
         if items.is_empty() || items.len() > STEPS_MAX {
             let message = format!("a list of steps holds 1 to {STEPS_MAX} of them");
             self.sink.add(&codes::OUT_OF_RANGE, &node.span, message);
         }
-        items.iter().filter_map(|item| self.step(item, scope, depth)).collect()
+        self.laws.steps += items.len();
+        items.iter().filter_map(|item| self.step(item, scope, around)).collect()
     }
-}
 
-/// What the laws over a whole playbook need, noted while its steps are read.
-#[derive(Debug, Default)]
-struct Laws {
-    /// Where each step name was first used.
-    names: BTreeMap<String, Range<usize>>,
-    /// Irreversible steps.
-    irreversible: Vec<Range<usize>>,
-    /// Whether the run has asked for sure by now.
-    approved: bool,
-    chose_survivor: bool,
-    recorded_loss: bool,
-}
-
-impl Laws {
-    fn check(
-        &self,
-        destroys: Option<&(Destroys, Range<usize>)>,
-        params: &[Param],
-        sink: &mut Sink<'_>,
-    ) {
-        for second in self.irreversible.iter().skip(1) {
-            let help = "split the playbook: a failure after the first is never undone";
-            let message = "there is a point of no return before this one";
-            sink.add_help(&codes::SECOND_IRREVERSIBLE, second, message, help);
+    /// Notes a point of no return.
+    fn irreversible(&mut self, span: &Range<usize>, around: Around) {
+        if around.loops > 0 {
+            let message = "a loop passes its point of no return once for each item";
+            let help = "take it out of the loop: a failure after the first is never undone";
+            self.sink.add_help(&codes::SECOND_IRREVERSIBLE, span, message, help);
         }
-        match (destroys, self.irreversible.first()) {
-            (None, Some(step)) => {
-                let message = "a playbook with an irreversible step must say what it destroys";
-                let help = "add `destroys: nothing`, `member` or `data` to the spec";
-                sink.add_help(&codes::DESTROYS_MISSING, step, message, help);
-            }
-            (Some((Destroys::Data, span)), _) if !(self.chose_survivor && self.recorded_loss) => {
-                let message =
-                    "data is destroyed without etcd.choose_survivor and record: {loss: …}";
-                let help = "without them nobody can tell afterwards what was lost";
-                sink.add_help(&codes::LOSS_NOT_RECORDED, span, message, help);
-            }
-            (Some((Destroys::Member, span)), _)
-                if !params.iter().any(|param| param.ty == ParamType::Member) =>
-            {
-                let message = "no parameter of type `member` names the member that is destroyed";
-                let help = "the guard asks permanence of every such parameter";
-                sink.add_help(&codes::NO_MEMBER_PARAM, span, message, help);
-            }
-            (Some(_) | None, _) => {}
+        self.laws.irreversible.push(span.clone());
+    }
+
+    /// Notes where the run asks.
+    fn question(&mut self, span: &Range<usize>, around: Around) {
+        if around.parallel {
+            let message = "a run asks one question at a time, so not in a parallel loop";
+            let help = "ask before the loop, or write `mode: serial`";
+            self.sink.add_help(&codes::NOT_IN_PARALLEL, span, message, help);
         }
     }
 }

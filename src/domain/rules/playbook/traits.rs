@@ -30,12 +30,12 @@ pub struct ActionTraits {
     /// Whether its output's `cluster_id` names a cluster that it builds anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub builds: bool,
-    /// Whether it chooses the survivor, and so needs to know what was last seen.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub chooses: bool,
     /// Whether it stops, masks or moves what may serve.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fences: bool,
+    /// Whether its output names the survivor that a repair starts from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chooses: bool,
     /// Its arguments by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub takes: BTreeMap<String, Takes>,
@@ -54,8 +54,8 @@ impl From<&ActionSpec> for ActionTraits {
             holds: spec.holds,
             releases: spec.releases,
             builds: spec.builds,
-            chooses: spec.chooses,
             fences: spec.fences,
+            chooses: spec.chooses,
             takes: takes.collect(),
         }
     }

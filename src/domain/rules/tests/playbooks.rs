@@ -36,7 +36,7 @@ fn keys_and_actions_are_known() {
     steps("    - {name: a}\n", &[("Q202", 8, 7)]);
     steps("    - {name: a, etcd.look: {}, etcd.add: {member: m1}}\n", &[("Q202", 8, 32)]);
     steps("    - {name: a, etcd.lok: {}}\n", &[("Q203", 8, 17)]);
-    steps("    - {name: a, call: {playbook: x}}\n", &[("Q108", 8, 17)]);
+    steps("    - {name: a, call: {playbook: x}}\n", &[("Q301", 8, 34)]);
     steps("    - {etcd.look: {}}\n", &[("Q102", 8, 7)]);
     steps("    - {name: A, etcd.look: {}}\n", &[("Q105", 8, 14)]);
     let twice = "    - {name: a, etcd.look: {}}\n    - {name: a, etcd.look: {}}\n";
@@ -66,7 +66,7 @@ fn arguments_fit_the_catalogue() {
     steps(&args("args: {}, bump: '5'"), &[("Q204", 8, 57)]);
     let asked = |stop: &str| {
         format!(
-            "    - {{name: k, approve: {{show: [loss]}}}}\n    - {{name: a, host.stop: {stop}}}\n"
+            "    - {{name: k, approve: {{show: [loss]}}}}\n    - {{name: a, host.stop: {stop}, undo: [{{etcd.look: {{}}}}]}}\n"
         )
     };
     steps(&asked("{member: m1}"), &[]);
@@ -123,7 +123,13 @@ fn a_loop_gives_its_outputs_by_item() {
     steps(&each.replace("etcd.voters", "'etcd.verdict'"), &[("Q111", 10, 13)]);
     steps(&each.replace("as: m", "as: etcd").replace("${m}", "m1"), &[("Q211", 11, 13)]);
     let mode = |mode: &str| each.replace("as: m\n", &format!("as: m\n        {mode}\n"));
-    steps(&mode("mode: {parallel: 3}"), &[("Q108", 12, 15)]);
+    steps(&mode("mode: {parallel: 3}"), &[]);
+    steps(&mode("mode: {parallel: 0}"), &[("Q107", 12, 26)]);
+    steps(&mode("mode: {parallel: 17}"), &[("Q107", 12, 26)]);
+    steps(&mode("mode: {parallel: all}"), &[("Q103", 12, 26)]);
+    steps(&mode("mode: {paralel: 3}"), &[("Q102", 12, 15), ("Q101", 12, 16)]);
+    steps(&mode("mode: parallel"), &[("Q103", 12, 15)]);
+    steps(&mode("mode: serially"), &[("Q104", 12, 15)]);
     steps(&mode("mode: serial\n        until: size(steps.each.output) > 1"), &[]);
     let timeout = each.replace("      foreach:\n", "      timeout: 5m\n      foreach:\n");
     steps(&timeout, &[("Q210", 9, 7)]);
@@ -142,12 +148,15 @@ fn the_laws_of_a_repair_hold() {
     steps(undo, &[("Q210", 8, 52)]);
     let two = "    - {name: a, irreversible: true, etcd.look: {}}\n    - {name: b, irreversible: true, on_error: continue, etcd.look: {}}\n";
     steps(two, &[("Q205", 9, 14), ("Q206", 9, 47)]);
-    steps("    - {name: a, host.stop: {member: '${params.m}'}}\n", &[("Q209", 8, 17)]);
-    let unsure = "    - {name: ask, when: 'false', approve: {show: []}}\n    - {name: a, host.stop: {member: m1}}\n";
-    steps(unsure, &[("Q209", 9, 17)]);
+    let undo = ", undo: [{etcd.look: {}}]";
+    let stop = |member: &str| format!("    - {{name: a, host.stop: {{member: {member}}}{undo}}}\n");
+    steps(&stop("'${params.m}'"), &[("Q209", 8, 17)]);
+    let unsure =
+        format!("    - {{name: ask, when: 'false', approve: {{show: []}}}}\n{}", stop("m1"));
+    steps(&unsure, &[("Q209", 9, 17)]);
     let guarded = |when: &str| {
         format!(
-            "    - name: each\n      foreach:\n        in: etcd.voters\n        as: v\n        do:\n          - {{name: s, when: '{when}', host.stop: {{member: '${{v}}'}}}}\n"
+            "    - name: each\n      foreach:\n        in: etcd.voters\n        as: v\n        do:\n          - {{name: s, when: '{when}', host.stop: {{member: '${{v}}'}}{undo}}}\n"
         )
     };
     steps(&guarded("!etcd.members[v].serving"), &[]);
@@ -161,6 +170,7 @@ fn the_laws_of_a_repair_hold() {
 #[test]
 fn what_a_playbook_destroys_is_said() {
     let text = with_steps("    - {name: a, irreversible: true, etcd.look: {}}\n");
+    let text = format!("{text}  verify: 'true'\n");
     check(&text.replace("  destroys: nothing\n", ""), &[("Q208", 7, 14)]);
     check(&text.replace("destroys: nothing", "destroys: data"), &[("Q213", 5, 13)]);
     let all = text.replace("destroys: nothing", "destroys: all");
@@ -168,6 +178,51 @@ fn what_a_playbook_destroys_is_said() {
     let member = text.replace("destroys: nothing", "destroys: member");
     check(&member, &[]);
     check(&member.replace("type: member,", "type: host,"), &[("Q214", 5, 13)]);
+    let unverified = |text: &str| text.replace("  verify: 'true'\n", "");
+    check(&unverified(&member), &[("Q219", 5, 13)]);
+    let never =
+        text.replace("destroys: nothing", "destroys: data").replace("irreversible: true, ", "");
+    check(&never, &[("Q213", 5, 13), ("Q218", 5, 13)]);
+}
+
+#[test]
+fn who_approves_the_loss_of_data_sees_all_that_it_rests_on() {
+    let repair = |show: &str| {
+        let text = with_steps(&format!(
+            "    - {{name: c, etcd.choose_survivor: {{among: x}}, register: c}}\n    - {{name: k, approve: {{show: [{show}]}}}}\n    - {{name: a, irreversible: true, etcd.look: {{}}}}\n    - {{name: l, record: {{loss: {{survivor: '${{c}}', rebuilt: '${{steps.a.output}}'}}}}}}\n"
+        ));
+        format!("{text}  verify: 'true'\n").replace("destroys: nothing", "destroys: data")
+    };
+    check(&repair("evidence, loss, commands"), &[]);
+    check(&repair("evidence, commands"), &[("Q220", 9, 26)]);
+    let harmless = repair("").replace("destroys: data", "destroys: nothing");
+    check(&harmless, &[]);
+}
+
+#[test]
+fn what_is_taken_down_can_be_taken_back() {
+    let ask = "    - {name: k, approve: {show: []}}\n";
+    let stop = "    - {name: a, host.stop: {member: m1}}\n";
+    steps(&format!("{ask}{stop}"), &[("Q217", 9, 17)]);
+    let gone = "    - {name: g, irreversible: true, etcd.look: {}}\n";
+    steps(&format!("{ask}{gone}{stop}"), &[]);
+    let itself = stop.replace("{name: a,", "{name: a, irreversible: true,");
+    steps(&format!("{ask}{itself}"), &[]);
+}
+
+#[test]
+fn a_loop_that_works_on_several_items_asks_nothing_and_no_loop_passes_a_return() {
+    let each = |mode: &str, step: &str| {
+        format!(
+            "    - name: each\n      foreach:\n        in: etcd.voters\n        as: v\n        mode: {mode}\n        do:\n          - {{name: s, {step}}}\n"
+        )
+    };
+    let ask = "approve: {show: []}";
+    steps(&each("serial", ask), &[]);
+    steps(&each("{parallel: 1}", ask), &[]);
+    steps(&each("{parallel: 2}", ask), &[("Q221", 14, 32)]);
+    let gone = "irreversible: true, etcd.look: {}";
+    steps(&each("serial", gone), &[("Q205", 14, 20)]);
 }
 
 #[test]

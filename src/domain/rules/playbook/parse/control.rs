@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use super::{Parser, SPAN, condition, expression, scope::Scope};
+use super::{Around, Parser, SPAN, condition, expression, scope::Scope, steps::Gives};
 use crate::domain::rules::{
     codes,
     expr::{Template, Type},
     playbook::model::{Show, StepKind},
     yaml::{
         Kind, Node,
-        read::{Bounds, Fields, Sink, duration, list, text, word},
+        read::{Bounds, Fields, Sink, count, duration, list, text, word},
     },
 };
 
 /// Loops inside each other: two are enough for members of zones.
-const LOOPS_MAX: usize = 2;
+pub(super) const LOOPS_MAX: usize = 2;
+/// Items worked on at once: more than members of the largest cluster helps nobody.
+const AT_ONCE: Bounds<u32> = 1..=16;
 /// How long a condition must hold: none by default.
 const HOLD: Bounds<Duration> = Duration::ZERO..=Duration::from_hours(1);
 /// Between two looks: a look asks every member, so never more often than ten times a second.
@@ -23,24 +25,26 @@ const POLL: Bounds<Duration> = Duration::from_millis(100)..=Duration::from_mins(
 const POLL_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Parser<'_, '_> {
-    /// The loop, and the types of its output and of `failed`.
+    /// The loop, and what it gives.
     pub(super) fn foreach(
         &mut self,
         name: &str,
         node: &Node,
         scope: &Scope,
-        depth: usize,
-    ) -> (Option<StepKind>, Option<(Type, Type)>) {
-        let any = Some((Type::Any, Type::list(Type::Str)));
-        let Some(mut fields) = Fields::of(node, self.sink) else { return (None, any) };
+        around: Around,
+    ) -> (Option<StepKind>, Option<Gives>) {
+        let failed = Type::list(Type::Str);
+        let Some(mut fields) = Fields::of(node, self.sink) else {
+            return (None, Some(Gives::new(Type::Any, [("failed", failed)])));
+        };
         let items = fields.need("in", self.sink);
         let item = fields.need("as", self.sink);
         let body = fields.need("do", self.sink);
         let until = fields.get("until");
-        if let Some(mode) = fields.get("mode") {
-            self.mode(mode);
-        }
-        if depth >= LOOPS_MAX {
+        let at_once = fields.get("mode").map_or(1, |mode| self.mode(mode));
+        let around = Around { loops: around.loops + 1, parallel: around.parallel || at_once > 1 };
+        self.laws.loops = self.laws.loops.max(around.loops);
+        if around.loops > LOOPS_MAX {
             let message = format!("more than {LOOPS_MAX} loops inside each other");
             self.sink.add(&codes::OUT_OF_RANGE, &fields.span, message);
         }
@@ -52,10 +56,9 @@ impl Parser<'_, '_> {
         if let (Some(variable), Some(node)) = (variable, item) {
             inner.name(variable, &node.span, Type::Str, self.sink);
         }
-        let body = body.map(|node| self.list(node, &mut inner, depth + 1));
+        let body = body.map(|node| self.list(node, &mut inner, around));
         // Item to step to output; only steps that give one.
         let output = Type::map(Type::record_of(inner.outputs_beyond(scope)));
-        let failed = Type::list(Type::Str);
         let until = until.map(|node| {
             let mut seen = scope.clone();
             let fields = [("output", output.clone()), ("failed", failed.clone())];
@@ -66,7 +69,7 @@ impl Parser<'_, '_> {
             Some(StepKind::Foreach {
                 items: items?,
                 item: variable?.to_owned(),
-                at_once: 1,
+                at_once,
                 until: match until {
                     Some(until) => Some(until?),
                     None => None,
@@ -74,17 +77,25 @@ impl Parser<'_, '_> {
                 steps: body?,
             })
         })();
-        (kind, Some((output, failed)))
+        (kind, Some(Gives::new(output, [("failed", failed)])))
     }
 
-    fn mode(&mut self, node: &Node) {
-        let parallel = matches!(node.kind, Kind::Map(_)) || node.as_str() == Some("parallel");
-        if parallel {
-            let message = "parallel loops are not supported yet";
-            self.sink.add_help(&codes::NOT_SUPPORTED, &node.span, message, "write `mode: serial`");
-        } else {
-            word(node, &["serial"], self.sink);
+    /// How many items are worked on at once.
+    fn mode(&mut self, node: &Node) -> usize {
+        if node.as_str() == Some("parallel") {
+            let message = "how many items at once is missing";
+            self.sink.add_help(&codes::WRONG_TYPE, &node.span, message, "write `{parallel: 3}`");
+            return 1;
         }
+        if !matches!(node.kind, Kind::Map(_)) {
+            word(node, &["serial"], self.sink);
+            return 1;
+        }
+        let Some(mut fields) = Fields::of(node, self.sink) else { return 1 };
+        let items = fields.need("parallel", self.sink);
+        fields.finish(self.sink);
+        let items = items.and_then(|node| count(node, &AT_ONCE, self.sink));
+        items.and_then(|items| usize::try_from(items).ok()).unwrap_or(1)
     }
 
     /// An expression that gives a list of names.
@@ -179,7 +190,7 @@ impl Parser<'_, '_> {
         Some(read)
     }
 
-    pub(super) fn approve(&mut self, node: &Node) -> Option<StepKind> {
+    pub(super) fn approve(&mut self, node: &Node, around: Around) -> Option<StepKind> {
         let words = ["evidence", "loss", "commands"];
         let all = [Show::Evidence, Show::Loss, Show::Commands];
         let mut fields = Fields::of(node, self.sink)?;
@@ -191,6 +202,8 @@ impl Parser<'_, '_> {
             let found = words.iter().zip(all).find(|(word, _)| Some(**word) == got);
             show.extend(found.map(|(_, kind)| kind));
         }
+        self.question(&node.span, around);
+        self.laws.questions.push((node.span.clone(), show.clone()));
         Some(StepKind::Approve(show))
     }
 }

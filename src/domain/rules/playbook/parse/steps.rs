@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use super::{Parser, SPAN, condition, scope::Scope};
+use super::{Around, Parser, SPAN, condition, scope::Scope};
 use crate::domain::rules::{
     action::{ActionSpec, ErrorKind},
     codes,
@@ -46,9 +46,26 @@ struct Beside<'n> {
     on_error: Option<&'n Node>,
 }
 
+/// What a loop or call gives to later steps.
+pub(super) struct Gives {
+    /// The type of `steps.NAME`.
+    pub(super) step: Type,
+    /// The type of its output.
+    pub(super) output: Type,
+}
+
+impl Gives {
+    /// An output, and what else stands beside it.
+    pub(super) fn new<const N: usize>(output: Type, beside: [(&str, Type); N]) -> Self {
+        let fields = beside.into_iter().chain([("output", output.clone())]);
+        let fields = fields.map(|(name, ty)| (name.into(), ty));
+        Self { step: Type::record_of(fields), output }
+    }
+}
+
 impl Parser<'_, '_> {
     /// Reads one step and gives its output to `scope`.
-    pub(super) fn step(&mut self, node: &Node, scope: &mut Scope, depth: usize) -> Option<Step> {
+    pub(super) fn step(&mut self, node: &Node, scope: &mut Scope, around: Around) -> Option<Step> {
         let mut fields = Fields::of(node, self.sink)?;
         let name = fields.need("name", self.sink);
         let beside = Beside {
@@ -71,9 +88,9 @@ impl Parser<'_, '_> {
         let beside = Beside { name: name.unwrap_or_default(), ..beside };
         let step = found.and_then(|(key, value)| {
             if CONTROL.contains(&key.name.as_str()) {
-                self.control_step(key, value, &beside, scope, depth)
+                self.control_step(key, value, &beside, scope, around)
             } else {
-                self.action_step(key, value, &beside, scope)
+                self.action_step(key, value, &beside, scope, around)
             }
         });
         if step.is_none() {
@@ -147,6 +164,7 @@ impl Parser<'_, '_> {
         value: &Node,
         beside: &Beside<'_>,
         scope: &mut Scope,
+        around: Around,
     ) -> Option<Step> {
         let spec = self.catalogue.get(key.name.as_str())?;
         let schema = scope.schema();
@@ -156,7 +174,7 @@ impl Parser<'_, '_> {
         let retry = beside.retry.map(|(_, node)| retry(node, self.sink));
         let irreversible = self.flag(beside.irreversible);
         let on_error = self.on_error(beside.on_error, irreversible);
-        self.action_laws(key, spec, value, beside, irreversible);
+        self.action_laws(key, spec, value, beside, irreversible.then_some(around));
 
         scope.give(&beside.name, Type::record([("output", spec.output.clone())]));
         let register = self.register(beside.register, &spec.output, scope);
@@ -183,10 +201,10 @@ impl Parser<'_, '_> {
         spec: &ActionSpec,
         value: &Node,
         beside: &Beside<'_>,
-        irreversible: bool,
+        irreversible: Option<Around>,
     ) {
-        if irreversible {
-            self.laws.irreversible.push(beside.name_span.clone());
+        if let Some(around) = irreversible {
+            self.irreversible(&beside.name_span, around);
             if let Some((undo, _)) = beside.undo {
                 let message = "the undo of an irreversible step never runs";
                 self.sink.add(&codes::NOT_HERE, &undo.span, message);
@@ -197,6 +215,12 @@ impl Parser<'_, '_> {
             self.sink.add_help(&codes::FINAL_FORWARD, &key.span, message, help);
         }
         self.laws.chose_survivor |= spec.chooses;
+        if spec.fences && self.laws.irreversible.is_empty() && beside.undo.is_none() {
+            let message =
+                format!("{} takes down what may serve, and a failure would leave it so", spec.name);
+            let help = "add `undo`, or move it behind the point of no return";
+            self.sink.add_help(&codes::FENCE_WITHOUT_UNDO, &key.span, message, help);
+        }
         let member = value.get("member").and_then(Node::as_str);
         if let Some(member) = member.filter(|_| spec.fences && !self.laws.approved)
             && !guarded(beside.when, member)
@@ -217,42 +241,16 @@ impl Parser<'_, '_> {
         value: &Node,
         beside: &Beside<'_>,
         scope: &mut Scope,
-        depth: usize,
+        around: Around,
     ) -> Option<Step> {
-        let is_loop = key.name == "foreach";
-        let mut misplaced = vec![beside.retry, beside.undo, beside.finally, beside.irreversible];
-        if !is_loop {
-            misplaced.push(beside.register);
-        }
-        if ["foreach", "wait", "approve"].contains(&key.name.as_str()) {
-            misplaced.push(beside.timeout);
-        }
-        for (field, _) in misplaced.into_iter().flatten() {
-            let message = format!("`{}` does not go with `{}`", field.name, key.name);
-            self.sink.add(&codes::NOT_HERE, &field.span, message);
-        }
+        self.misplaced(key, beside);
         let when = beside.when.map(|node| condition(node, &scope.schema(), self.sink));
         let on_error = self.on_error(beside.on_error, false);
         let timeout = self.timeout(beside.timeout).unwrap_or(EXPECT_TIMEOUT);
-        let (kind, output) = match key.name.as_str() {
-            "foreach" => self.foreach(&beside.name, value, scope, depth),
-            "wait" => (self.wait(value, scope), None),
-            "expect" => (self.expect(value, scope), None),
-            "record" => (self.record(value, scope), None),
-            "approve" => {
-                self.laws.approved |= beside.when.is_none() && depth == 0;
-                (self.approve(value), None)
-            }
-            other => {
-                let message = format!("`{other}` is not supported yet");
-                self.sink.add(&codes::NOT_SUPPORTED, &key.span, message);
-                (None, None)
-            }
-        };
+        let (kind, gives) = self.control(key, value, (beside, on_error), scope, around);
         let mut register = None;
-        if let Some((output, failed)) = output {
-            let fields = [("output", output.clone()), ("failed", failed)];
-            scope.give(&beside.name, Type::record(fields));
+        if let Some(Gives { step, output }) = gives {
+            scope.give(&beside.name, step);
             register = self.register(beside.register, &output, scope);
         } else {
             scope.give(&beside.name, Type::record([]));
@@ -269,6 +267,44 @@ impl Parser<'_, '_> {
             irreversible: false,
             on_error,
         })
+    }
+
+    /// What does not go with a control key.
+    fn misplaced(&mut self, key: &Key, beside: &Beside<'_>) {
+        let mut misplaced = vec![beside.retry, beside.undo, beside.finally, beside.irreversible];
+        if !["foreach", "call"].contains(&key.name.as_str()) {
+            misplaced.push(beside.register);
+        }
+        if ["foreach", "call", "wait", "approve"].contains(&key.name.as_str()) {
+            misplaced.push(beside.timeout);
+        }
+        for (field, _) in misplaced.into_iter().flatten() {
+            let message = format!("`{}` does not go with `{}`", field.name, key.name);
+            self.sink.add(&codes::NOT_HERE, &field.span, message);
+        }
+    }
+
+    fn control(
+        &mut self,
+        key: &Key,
+        value: &Node,
+        (beside, on_error): (&Beside<'_>, OnError),
+        scope: &Scope,
+        around: Around,
+    ) -> (Option<StepKind>, Option<Gives>) {
+        // whether nothing can leave it out
+        let always = beside.when.is_none() && around.loops == 0;
+        match key.name.as_str() {
+            "foreach" => self.foreach(&beside.name, value, scope, around),
+            "wait" => (self.wait(value, scope), None),
+            "expect" => (self.expect(value, scope), None),
+            "record" => (self.record(value, scope), None),
+            "approve" => {
+                self.laws.approved |= always;
+                (self.approve(value, around), None)
+            }
+            _ => self.call(value, scope, (around, always), on_error),
+        }
     }
 
     fn register(
