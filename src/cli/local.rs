@@ -9,7 +9,7 @@ use super::{
     render::diagnostics::{Format, diagnostics, summary},
 };
 use crate::{
-    app,
+    app::{self, Origin},
     config::{self, Config},
     domain::rules::{Rules, diagnostic::Severity},
     targets::{self, catalogue::catalogue},
@@ -31,7 +31,8 @@ pub(super) fn serve(serve: &Serve) -> Result<(), Failed> {
     targets::bind_children_by(OURSELVES.into());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failed::No(error.to_string()))?;
-    let result = runtime.block_on(app::serve(config, rules));
+    let origin = Origin { file: serve.config.clone(), folder: ".".into() };
+    let result = runtime.block_on(app::serve(origin, config, rules));
     runtime.shutdown_background();
     result.map_err(|error| Failed::No(format!("{error:#}")))
 }

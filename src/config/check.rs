@@ -34,6 +34,13 @@ impl Checked {
         self.found.iter().filter(|found| found.severity == severity).count()
     }
 
+    /// Every file that was read, or should have been.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let named = self.found.iter().map(|one| &one.file);
+        let all: BTreeSet<&String> = self.files.keys().chain(named).collect();
+        all.into_iter().map(PathBuf::from).collect()
+    }
+
     /// The text of a file.
     pub fn text(&self, file: &str) -> &str {
         self.files.get(file).map_or("", String::as_str)

@@ -15,7 +15,7 @@ use crate::domain::{
 mod tests;
 
 /// Differences that are told one by one; a new inventory has thousands.
-const TOLD_MAX: usize = 100;
+pub(super) const TOLD_MAX: usize = 100;
 
 /// A configuration that may replace the one in force.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ pub struct Sources {
     file: Option<PathBuf>,
     rules: Vec<PathBuf>,
     clusters: Vec<PathBuf>,
+    also: Vec<PathBuf>,
     stamps: BTreeMap<PathBuf, Stamp>,
     digest: [u8; 32],
 }
@@ -34,11 +35,19 @@ impl Sources {
             file: file.map(Path::to_owned),
             rules: config.rules.clone(),
             clusters: config.cluster_files.clone(),
+            also: Vec::new(),
             stamps: BTreeMap::new(),
             digest: [0; 32],
         };
         sources.is_changed();
         sources
+    }
+
+    /// Files beside its own, in place of those that were given before: a configuration that was
+    /// refused may name others, and one of them may be what has to be mended.
+    pub fn watch_also(&mut self, also: Vec<PathBuf>) {
+        self.also = also;
+        self.is_changed();
     }
 
     /// Whether any content differs from what was seen last. Reads only where a stamp differs.
@@ -63,6 +72,7 @@ impl Sources {
             paths.extend(inventory::files_of(path).unwrap_or_default());
             paths.push(path.clone());
         }
+        paths.extend(self.also.iter().cloned());
         paths
     }
 }

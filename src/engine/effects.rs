@@ -53,6 +53,8 @@ pub(super) struct Performer {
     calm: Arc<Semaphore>,
     urgent: Arc<Semaphore>,
     acting: Arc<Semaphore>,
+    /// Looks and calls that may be under way, as the semaphores were last given.
+    sizes: (usize, usize),
 }
 
 /// What ends the effects of one cell.
@@ -83,7 +85,7 @@ impl Performer {
         metrics: Arc<Metrics>,
     ) -> Self {
         let cancel = CancellationToken::new();
-        let looking = settings.watch_concurrent.max(1);
+        let (looking, acting) = sizes(settings);
         Self {
             events,
             clock,
@@ -94,8 +96,33 @@ impl Performer {
             cancel,
             calm: Arc::new(Semaphore::new(looking)),
             urgent: Arc::new(Semaphore::new(looking)),
-            acting: Arc::new(Semaphore::new(settings.runs_concurrent.max(1))),
+            acting: Arc::new(Semaphore::new(acting)),
+            sizes: (looking, acting),
         }
+    }
+
+    /// Other limits from now on. Where one is lower, what is under way ends before more begins.
+    pub(super) fn resize(&mut self, settings: &Settings) {
+        let ((looking, acting), now) = (self.sizes, sizes(settings));
+        self.resize_one(&self.calm, looking, now.0);
+        self.resize_one(&self.urgent, looking, now.0);
+        self.resize_one(&self.acting, acting, now.1);
+        self.sizes = now;
+    }
+
+    fn resize_one(&self, permits: &Arc<Semaphore>, from: usize, to: usize) {
+        if to >= from {
+            permits.add_permits(to - from);
+            return;
+        }
+        let (permits, cancel) = (permits.clone(), self.cancel.clone());
+        let many = u32::try_from(from - to).unwrap_or(u32::MAX);
+        self.tasks.spawn(async move {
+            let taken = cancel.run_until_cancelled(permits.acquire_many_owned(many)).await;
+            if let Some(Ok(taken)) = taken {
+                taken.forget();
+            }
+        });
     }
 
     /// Ends looks, now and from now on.
@@ -308,6 +335,11 @@ impl Performer {
             }
         });
     }
+}
+
+/// Looks and calls that may be under way at once; none would be no limit but an end.
+fn sizes(settings: &Settings) -> (usize, usize) {
+    (settings.watch_concurrent.max(1), settings.runs_concurrent.max(1))
 }
 
 /// One call under its limit. What acts keeps its limit itself, and answers when all of it has ended.

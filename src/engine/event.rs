@@ -1,20 +1,14 @@
 //! Everything that can happen to the shell: one closed list.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 
-use super::{Settings, commands::CommandError};
-use crate::{
-    domain::{
-        base::id::ClusterName,
-        cell::{
-            input::Input,
-            order::{Order, Reply},
-        },
-        inventory::Cluster,
+use super::{commands::CommandError, recover::Recovered, reload::Reload};
+use crate::domain::{
+    base::id::ClusterName,
+    cell::{
+        input::Input,
+        order::{Order, Reply},
     },
-    targets::Target,
 };
 
 /// Something the shell handles.
@@ -24,15 +18,6 @@ pub(super) enum Event {
     Input(ClusterName, Input),
     /// A person wants something of one cluster.
     Order(ClusterName, Order, oneshot::Sender<Result<Reply, CommandError>>),
-    /// Works by something else from now on.
-    Reload(Box<Reload>, oneshot::Sender<()>),
-}
-
-/// What a reload brings.
-#[derive(Debug)]
-pub struct Reload {
-    /// Rules and limits.
-    pub settings: Settings,
-    /// The clusters with their systems.
-    pub clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
+    /// Works by something else from now on; with the cells of the clusters that are new.
+    Reload(Box<Reload>, Vec<Recovered>, oneshot::Sender<()>),
 }

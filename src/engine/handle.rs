@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 pub use super::alerts::{ObserveError, Receipt};
 use super::{
     alerts::IntakeHandle,
     commands::{Command, CommandError},
-    event::{Event, Reload},
+    event::Event,
     state::State,
 };
-use crate::domain::{
-    alert::Incoming,
-    base::id::ClusterName,
-    cell::order::{Order, Reply},
+use crate::{
+    domain::{
+        alert::Incoming,
+        base::id::ClusterName,
+        cell::order::{Order, Reply},
+    },
+    store::Store,
 };
 
 /// Events that may wait for the loop: more than all effects and people together can have under way;
@@ -26,7 +29,11 @@ pub const HANDED_MAX: usize = 1024;
 /// A way into the engine.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    events: mpsc::Sender<Event>,
+    pub(super) events: mpsc::Sender<Event>,
+    /// Only for what a reload adds.
+    pub(super) store: Arc<dyn Store>,
+    /// Held by the one reload that is under way.
+    pub(super) reloading: Arc<Mutex<()>>,
     intake: IntakeHandle,
     state: Arc<State>,
 }
@@ -36,8 +43,9 @@ impl Handle {
         events: mpsc::Sender<Event>,
         intake: IntakeHandle,
         state: Arc<State>,
+        store: Arc<dyn Store>,
     ) -> Self {
-        Self { events, intake, state }
+        Self { events, store, reloading: Arc::default(), intake, state }
     }
 
     /// Takes alerts; answers only once all that changed are durable.
@@ -83,13 +91,5 @@ impl Handle {
         let event = Event::Order(cluster, order, reply);
         self.events.send(event).await.map_err(|_| CommandError::Stopped)?;
         answer.await.unwrap_or(Err(CommandError::Stopped))
-    }
-
-    /// Works by something else from now on; answers once every cluster was told.
-    pub async fn reload(&self, reload: Reload) {
-        let (done, answer) = oneshot::channel();
-        if self.events.send(Event::Reload(Box::new(reload), done)).await.is_ok() {
-            drop(answer.await);
-        }
     }
 }

@@ -33,6 +33,7 @@ use std::{sync::Arc, time::Duration};
 pub use self::{
     handle::Handle,
     recover::StartError,
+    reload::{Reload, ReloadError},
     shell::{Engine, Fatal},
 };
 use crate::domain::rules::{Rules, action::Catalogue};

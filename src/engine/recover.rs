@@ -147,7 +147,8 @@ pub(super) async fn everything(
         cells.push(Recovered::new(setup, target, folded, row, clock));
     }
     for (name, folded) in folded {
-        let recovered = retired(settings, &name, folded, clock);
+        let row = observed.remove(&name);
+        let recovered = retired(settings, &name, folded, row, clock);
         let state = &recovered.cell.state;
         if state.open_run().is_some() || state.open_incidents().next().is_some() {
             tracing::warn!(cluster = %name, "the inventory does not name this cluster any more; \
@@ -172,32 +173,51 @@ async fn observed(store: &Arc<dyn Store>) -> Result<BTreeMap<ClusterName, Observ
     Ok(observed)
 }
 
-/// One cluster of the inventory that came with a reload.
-pub(super) async fn one(
+/// Clusters that came with a reload; each may have been here before.
+pub(super) async fn more(
     settings: &Settings,
-    cluster: Arc<Cluster>,
-    target: Arc<dyn Target>,
+    clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
     store: &Arc<dyn Store>,
     clock: &Clock,
-) -> Result<Recovered, StartError> {
-    let stream = StreamName::Cluster(cluster.name.clone());
-    let observed = observed(store).await?.remove(&cluster.name);
-    let setup = setup(settings, cluster, &target);
-    let fence = store.claim(&stream).await?;
-    let mut folded = Folded::default();
-    for entry in store.read(&stream, 0).await? {
-        folded.take(&entry, store)?;
+) -> Result<Vec<Recovered>, StartError> {
+    if clusters.is_empty() {
+        return Ok(Vec::new());
     }
-    let recovered = Recovered::new(setup, target, folded, observed, clock);
-    Ok(Recovered { fence, ..recovered })
+    let mut observed = observed(store).await?;
+    let mut heads: BTreeMap<StreamName, u64> =
+        store.streams().await?.into_iter().map(|head| (head.stream, head.n)).collect();
+    let streams = clusters.iter().map(|(cluster, _)| StreamName::Cluster(cluster.name.clone()));
+    let claims = futures::future::join_all(streams.map(|stream| store.claim(&stream))).await;
+    let mut cells = Vec::with_capacity(clusters.len());
+    for ((cluster, target), fence) in clusters.into_iter().zip(claims) {
+        let (stream, fence) = (StreamName::Cluster(cluster.name.clone()), fence?);
+        let mut folded = Folded::default();
+        if let Some(head) = heads.remove(&stream) {
+            for entry in store.read(&stream, 0).await? {
+                folded.take(&entry, store)?;
+            }
+            folded.next_n = head;
+        }
+        let row = observed.remove(&cluster.name);
+        let setup = setup(settings, cluster, &target);
+        let recovered = Recovered::new(setup, target, folded, row, clock);
+        cells.push(Recovered { fence, ..recovered });
+    }
+    Ok(cells)
 }
 
 /// A cluster that the inventory no longer names.
-fn retired(settings: &Settings, name: &ClusterName, folded: Folded, clock: &Clock) -> Recovered {
+fn retired(
+    settings: &Settings,
+    name: &ClusterName,
+    folded: Folded,
+    observed: Option<Observed>,
+    clock: &Clock,
+) -> Recovered {
     let cluster = Arc::new(Cluster::retired(name.clone()));
     let target = crate::targets::cluster::target(cluster.clone());
     let setup = Setup { is_retired: true, ..setup(settings, cluster, &target) };
-    Recovered::new(setup, target, folded, None, clock)
+    Recovered::new(setup, target, folded, observed, clock)
 }
 
 /// Makes this process the owner of all streams; claims that are made together share one sync.

@@ -110,7 +110,7 @@ impl Engine {
         let settings = Arc::new(settings);
         let state =
             State::new(settings.clone(), intake.table().clone(), journal.clone(), clock.clone());
-        let handle = Handle::new(sender.clone(), intake.clone(), state.clone());
+        let handle = Handle::new(sender.clone(), intake.clone(), state.clone(), store.clone());
         let performer = Performer::new(sender, &settings, clock.clone(), metrics.clone());
         let mut engine = Self {
             slots: BTreeMap::new(),
@@ -160,7 +160,7 @@ impl Engine {
                 Some(landed) = self.committing.next() => self.landed(landed).await?,
                 Some(handed) = self.handed.recv() => self.take_alerts(handed),
                 event = self.events.recv() => match event {
-                    Some(event) => self.take(event).await,
+                    Some(event) => self.take(event),
                     None => break,
                 },
                 () = self.clock.sleep_until(due) => {}
@@ -182,7 +182,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 Some(landed) = self.committing.next() => self.landed(landed).await?,
-                Some(event) = self.events.recv() => self.take(event).await,
+                Some(event) = self.events.recv() => self.take(event),
                 () = &mut idle, if acting => acting = false,
                 () = tokio::time::sleep_until(until) => {
                     tracing::warn!("a step is still under way: it will be in doubt after the restart");
@@ -207,7 +207,7 @@ impl Engine {
         self.slots.values().any(|slot| waits(slot) && !slot.inbox.is_empty())
     }
 
-    async fn take(&mut self, event: Event) {
+    fn take(&mut self, event: Event) {
         match event {
             Event::Input(cluster, input) => self.give(&cluster, input),
             Event::Order(cluster, order, reply) => {
@@ -220,8 +220,8 @@ impl Engine {
                 self.tickets.insert(self.last_ticket, reply);
                 self.give(&cluster, Input::Ordered(self.last_ticket, order));
             }
-            Event::Reload(reload, done) => {
-                self.reload(*reload).await;
+            Event::Reload(reload, added, done) => {
+                self.reload(*reload, added);
                 done.send(()).unwrap_or_default(); // who asked may have gone
             }
         }

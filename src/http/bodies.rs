@@ -20,7 +20,7 @@ const ROOM_FIRST: u64 = 16 << 10;
 /// The bound and what is taken of it.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    max: u64,
+    max: AtomicU64,
     taken: AtomicU64,
 }
 
@@ -35,7 +35,12 @@ pub(super) struct Held<'b> {
 
 impl Bodies {
     pub(super) fn new(max: u64) -> Self {
-        Self { max, taken: AtomicU64::new(0) }
+        Self { max: AtomicU64::new(max), taken: AtomicU64::new(0) }
+    }
+
+    /// Another bound from now on; what is in flight stays.
+    pub(super) fn resize(&self, max: u64) {
+        self.max.store(max, Ordering::Release);
     }
 
     /// Reads a body of at most `most` bytes. `size` becomes its size as far as that is known.
@@ -72,12 +77,12 @@ impl Bodies {
     }
 
     fn set_aside(&self, more: u64) -> Result<(), Refusal> {
-        let fits = |taken: u64| taken.checked_add(more).filter(|sum| *sum <= self.max);
+        let max = self.max.load(Ordering::Acquire);
+        let fits = |taken: u64| taken.checked_add(more).filter(|sum| *sum <= max);
         let done = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         done.map(drop).map_err(|_| {
             Refusal::Unavailable(format!(
-                "the bodies under way fill webhook.bodies_max ({} bytes); try again",
-                self.max
+                "the bodies under way fill webhook.bodies_max ({max} bytes); try again"
             ))
         })
     }

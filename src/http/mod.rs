@@ -21,6 +21,7 @@ mod orders;
 mod payload;
 mod plans;
 mod refusals;
+pub mod reload;
 mod seats;
 pub mod secret;
 mod serve;
@@ -30,7 +31,7 @@ mod why;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -82,7 +83,8 @@ pub struct ApiState {
     handle: Handle,
     metrics: Arc<Metrics>,
     clock: Clock,
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
+    reload: reload::Asking,
     store_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
     scraped: Arc<Mutex<Scrape>>,
     places: Places,
@@ -92,12 +94,14 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// Joins the parts. `store_bytes` is asked at every scrape.
+    /// Joins the parts. `store_bytes` is asked at every scrape; `reload` leads to who reads the
+    /// configuration anew.
     pub fn new(
         handle: Handle,
         metrics: Arc<Metrics>,
         clock: Clock,
         settings: Settings,
+        reload: reload::Asking,
         store_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
     ) -> Arc<Self> {
         let scraped = Arc::new(Mutex::new(Scrape::default()));
@@ -109,13 +113,25 @@ impl ApiState {
             metrics,
             clock,
             bodies: Bodies::new(settings.webhook_bodies_max),
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
+            reload,
             store_bytes,
             scraped,
             places: Places::default(),
             refusals: Refusals::default(),
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// How the door is kept now.
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The door is kept like this from now on; requests under way end as they began.
+    pub fn replace_settings(&self, settings: Settings) {
+        self.bodies.resize(settings.webhook_bodies_max);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// Waits for what was handed to the engine by requests whose clients are gone.
@@ -141,7 +157,7 @@ impl ApiState {
 
 impl fmt::Debug for ApiState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiState").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("ApiState").field("settings", &self.settings()).finish_non_exhaustive()
     }
 }
 
@@ -155,12 +171,15 @@ pub fn router(door: Arc<ApiState>) -> Router {
     let probes =
         Router::new().route("/-/healthy", get(ops::healthy)).route("/-/ready", get(ops::ready));
     let scrapes = Router::new().route("/metrics", get(ops::metrics));
+    let reloads = post(reload::reload).put(reload::reload);
+    let reloads = Router::new().route("/-/reload", reloads);
     Router::new()
         .merge(gated(Class::Webhook, webhook))
         .merge(gated(Class::Order, orders()))
         .merge(gated(Class::Read, reads()))
         .merge(gated(Class::Scrape, scrapes))
         .merge(gated(Class::Probe, probes))
+        .merge(gated(Class::Reload, reloads))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
         .with_state(door)

@@ -49,7 +49,7 @@ fn refuse(door: &ApiState, refusal: Refusal, began: Instant, noted: &Noted) -> R
 
 async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Receipt, Refusal> {
     let (parts, body) = request.into_parts();
-    let most = door.settings.webhook_body_max;
+    let most = door.settings().webhook_body_max;
     // held to the end: what was read from it is about as large
     let held = door.bodies.read(&parts.headers, body, most, &mut noted.bytes).await?;
     let delivery = payload::parse(&held.bytes, door.clock.now())?;

@@ -8,14 +8,17 @@ use std::{
 };
 
 use quorate::{
-    app::{App, Parts},
-    config::Config,
-    domain::{inventory::Mode, rules},
+    app::{App, Origin, Parts, Targets},
+    config::{self, Config, Sources},
+    domain::{
+        inventory::{Cluster, Mode},
+        rules::{self, Rules},
+    },
     engine::clock::Clock,
     http::local,
     sim::FakeTarget,
     store::{MemoryStore, memory},
-    targets::catalogue::catalogue,
+    targets::{Target, catalogue::catalogue},
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -34,7 +37,7 @@ pub(crate) struct TestApp {
     client: Client,
     /// What orders need, where no tokens are configured.
     pub(crate) token: Option<String>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Status and JSON body (null where it is none).
@@ -76,6 +79,21 @@ fn quick_rules() -> Vec<(String, String)> {
     files
 }
 
+/// An inventory entry of three members.
+pub(crate) fn cluster_file(name: &str) -> String {
+    let member = |n: u32| {
+        format!(
+            "    - {{name: m{n}, client: \"http://10.0.0.{n}:2379\", peer: \"http://10.0.0.{n}:2380\", host: h{n}}}\n"
+        )
+    };
+    let members: String = (1..=3).map(member).collect();
+    format!(
+        "name: {name}\nmatch: '{{cluster=\"{name}\"}}'\netcd:\n  layout: hosts\n  members:\n{members}  \
+         service: {{command: {{start: [/a], stop: [/b], status: [/c], mask: [/d], unmask: [/e]}}}}\n  \
+         data_dir: \"/srv/etcd/${{member}}\"\nhosts: {{h1: {{transport: local}}, h2: {{transport: local}}, h3: {{transport: local}}}}\n"
+    )
+}
+
 /// A path in the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -103,21 +121,86 @@ impl TestApp {
         let catalogue = catalogue();
         let (rules, found) = rules::load(&quick_rules(), &catalogue);
         assert!(!rules::has_errors(&found), "{found:#?}");
+        let clusters = vec![Arc::new(cluster)];
+        Self::begin(folder, None, (config, rules), clusters, patient).await
+    }
+
+    /// From files, which a reload reads again: `quorate.yaml`, `clusters.d/c1.yaml` and the shipped
+    /// rules in `rules`, with a grace of one second.
+    pub(crate) async fn from_files() -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in quick_rules() {
+            let path = Path::new(&name).strip_prefix(repository("rules")).unwrap().to_owned();
+            let path = folder.path().join("rules").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        fs::create_dir(folder.path().join("clusters.d")).unwrap();
+        fs::write(folder.path().join("clusters.d/c1.yaml"), cluster_file("c1")).unwrap();
+        let file = folder.path().join("quorate.yaml");
+        let text = "listen: 127.0.0.1:0\nstore: {embedded: {path: .}}\nshutdown_grace: 1s\n\
+                    watch: {every: 1s}\nclusters: [clusters.d]\n";
+        fs::write(&file, text).unwrap();
+        let opened = config::open(Some(&file), folder.path(), &catalogue());
+        let valid = opened.valid.unwrap_or_else(|| panic!("{:#?}", opened.checked.found));
+        let clusters = valid.0.clusters.clone();
+        let patient = FakeTarget::new(["m1", "m2", "m3"]).named("c1").revision(100);
+        Self::begin(folder, Some(file), valid, clusters, patient).await
+    }
+
+    async fn begin(
+        folder: TempDir,
+        file: Option<PathBuf>,
+        (config, rules): (Config, Rules),
+        clusters: Vec<Arc<Cluster>>,
+        patient: FakeTarget,
+    ) -> Self {
         let store = memory();
+        let c1 = patient.clone();
+        let targets = move |cluster: Arc<Cluster>| -> Arc<dyn Target> {
+            if cluster.name.as_str() == "c1" {
+                return Arc::new(c1.clone());
+            }
+            let other = FakeTarget::new(["m1", "m2", "m3"]).named(cluster.name.as_str());
+            Arc::new(other.revision(100))
+        };
         let app = App::start(Parts {
+            catalogue: catalogue(),
+            store: store.clone(),
+            clusters: clusters.into_iter().map(|c| (c.clone(), targets(c))).collect(),
+            targets: Targets(Arc::new(targets)),
+            sources: Sources::of(file.as_deref(), &config),
+            origin: Origin { file, folder: folder.path().to_owned() },
+            clock: Clock::start(),
             config,
             rules,
-            catalogue,
-            store: store.clone(),
-            clusters: vec![(Arc::new(cluster), Arc::new(patient.clone()))],
-            clock: Clock::start(),
         });
         let app = app.await.unwrap();
         let url = format!("http://{}", app.address());
         let client = Client::builder().no_proxy().tls_certs_only([]).timeout(GENEROUS);
         let token = local::read(&folder.path().join(local::FILE)).ok();
         let client = client.build().unwrap();
-        Self { app, patient, store, url, client, token, _folder: folder }
+        Self { app, patient, store, url, client, token, folder }
+    }
+
+    /// A path in its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Exchanges a text in a file of its folder.
+    #[track_caller]
+    pub(crate) fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(name)).unwrap();
+        assert!(text.contains(from), "{name} has no {from:?}");
+        fs::write(self.path(name), text.replace(from, to)).unwrap();
+    }
+
+    /// Asks for a reload, as a script would: no body.
+    pub(crate) async fn reload(&self) -> Answer {
+        let request = self.request(Method::POST, "/-/reload");
+        send(request.bearer_auth(self.token.as_deref().unwrap_or_default())).await
     }
 
     /// Resolves when the server cannot go on.

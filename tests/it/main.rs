@@ -6,6 +6,7 @@ mod app;
 mod child;
 mod cli;
 mod crowd;
+mod reload;
 mod roles;
 mod serve;
 mod store;

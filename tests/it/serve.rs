@@ -108,12 +108,20 @@ async fn as_many_files_may_be_open_as_the_system_allows() {
 }
 
 #[tokio::test]
-async fn a_hangup_is_logged_and_ends_nothing() {
+async fn a_hangup_reloads_what_is_right_and_keeps_what_was_loaded_where_it_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let (mut child, url, mut log) = start(&config).await;
     kill_process(pid(&child), Signal::HUP).unwrap();
-    logged(&mut log, "reload is not available").await;
+    logged(&mut log, "the configuration was reloaded").await;
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}watch: {{every: 20s}}\n")).unwrap();
+    kill_process(pid(&child), Signal::HUP).unwrap();
+    logged(&mut log, "watch.every: 10s becomes 20s").await;
+    fs::write(&config, format!("{text}wacht: {{every: 20s}}\n")).unwrap();
+    kill_process(pid(&child), Signal::HUP).unwrap();
+    logged(&mut log, "quorate.yaml:4:1: error").await;
+    logged(&mut log, "stays in force").await;
     assert_eq!(said(&["clusters", "--server", &url], &[]).await.stdout, "no clusters\n");
     child.kill().await.unwrap();
 }

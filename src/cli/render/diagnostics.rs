@@ -29,7 +29,7 @@ pub fn diagnostics<'t>(
             let frames = found.iter().map(|one| frame(one, text_of(&one.file), colour));
             frames.map(|frame| frame + "\n\n").collect()
         }
-        Format::Concise => found.iter().map(|one| concise(one) + "\n").collect(),
+        Format::Concise => found.iter().map(|one| one.to_string() + "\n").collect(),
         Format::Json => {
             let json = serde_json::to_string_pretty(found);
             json.expect("strings and numbers always have a JSON form") + "\n"
@@ -47,19 +47,6 @@ pub fn summary(found: &[Diagnostic]) -> String {
     };
     let parts = [part(count(Severity::Error), "error"), part(count(Severity::Warning), "warning")];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
-}
-
-fn concise(found: &Diagnostic) -> String {
-    let Diagnostic { id, message, file, line, column, .. } = found;
-    let help = found.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-    format!("{file}:{line}:{column}: {}[{id}]: {message}{help}", word(found.severity))
 }
 
 fn frame(found: &Diagnostic, text: &str, colour: bool) -> String {

@@ -10,7 +10,7 @@ use super::{
     Draft,
     effect::{Effect, LookWanted, Note},
     input::Looked,
-    order::{Reply, Ticket},
+    order::{OrderError, Reply, Ticket},
 };
 use crate::domain::{
     base::time::Time,
@@ -80,6 +80,19 @@ impl Draft {
     pub(super) fn look_for(&mut self, ticket: Ticket) {
         self.cell.sight.waiting.push((ticket, self.now));
         self.look_soon();
+        self.refuse_if_retired();
+    }
+
+    /// Nobody waits for a look that will not come.
+    pub(super) fn refuse_if_retired(&mut self) {
+        if !self.cell.setup.is_retired {
+            return;
+        }
+        let message = format!("cluster {} is not in the inventory any more", self.cell.name());
+        for (ticket, _) in std::mem::take(&mut self.cell.sight.waiting) {
+            let refused = OrderError::Conflict { message: message.clone(), run: None };
+            self.effects.push(Effect::Answer(ticket, Err(refused)));
+        }
     }
 
     /// When to be stepped again for looks.
@@ -113,6 +126,9 @@ impl Draft {
     pub(super) fn take_look(&mut self, looked: &Looked) {
         let now = self.now;
         let asked = self.cell.sight.looking.take().unwrap_or(looked.began);
+        if looked.began < self.cell.sight.seen_from {
+            return; // the next one is due already
+        }
         let look = self.judge(looked.evidence.clone());
         let is_unsure = looked.is_shallow && look.judgement.quorum != Quorum::Healthy;
         let sight = &mut self.cell.sight;

@@ -137,6 +137,8 @@ pub struct Sight {
     /// Why the last look brought nothing, where it did.
     pub failed: Option<String>,
     looking: Option<Time>,
+    /// Looks that began earlier were at another inventory entry.
+    seen_from: Time,
     look_due: Time,
     full_due: Time,
     reconciling: bool,
@@ -181,6 +183,7 @@ impl Cell {
             well_again: 0,
             failed: None,
             looking: None,
+            seen_from: Time::default(),
             look_due: now,
             full_due: now,
             reconciling: false,

@@ -3,14 +3,26 @@
 //! Incidents keep the grace they have served where what they wait for is unchanged; a run keeps its
 //! plan. What nothing is about any more is closed with that reason, so that nothing stays open for
 //! ever.
+//!
+//! What was seen of a cluster by another entry says nothing of it any more: members may have come and
+//! gone, and a name may stand for another machine.
 
 use std::sync::Arc;
 
-use super::{Draft, Setup};
+use super::{Draft, Setup, Sight};
 use crate::domain::{
-    base::id::IncidentId,
+    base::{id::IncidentId, time::Time},
     incident::{Closed, Streaks, correlation::Correlation},
 };
+
+impl Sight {
+    /// Forgets what looks brought, also the one that is under way.
+    fn see_anew(&mut self, now: Time) {
+        self.seen_from = now;
+        (self.look, self.tools, self.failed) = (None, None, None);
+        self.foreign.clear();
+    }
+}
 
 impl Draft {
     pub(super) fn reload(&mut self, setup: Arc<Setup>) {
@@ -29,6 +41,12 @@ impl Draft {
                 self.cell.streaks.insert_mut(id, Streaks::default());
             }
         }
+        let setup = &self.cell.setup;
+        let is_same = Arc::ptr_eq(&before.cluster, &setup.cluster);
+        if !is_same || before.is_retired != setup.is_retired {
+            self.cell.sight.see_anew(self.now);
+        }
+        self.refuse_if_retired();
         self.file_again();
         self.close_orphans();
         self.look_soon();

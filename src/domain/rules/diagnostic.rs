@@ -2,7 +2,7 @@
 //!
 //! Renderers are elsewhere (`cli`). All problems of all files are collected, never only the first.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use serde::Serialize;
 
@@ -35,6 +35,24 @@ pub struct Diagnostic {
     pub column: usize,
     /// What to do.
     pub help: Option<String>,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// One line: `file:line:column: error[Q101]: message (help)`.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, severity, message, file, span: _, line, column, help } = self;
+        write!(f, "{file}:{line}:{column}: {severity}[{id}]: {message}")?;
+        help.iter().try_for_each(|help| write!(f, " ({help})"))
+    }
 }
 
 /// Line and column (in characters), both from 1, of a byte offset.

@@ -90,8 +90,7 @@ impl Run {
                 self.go_back(Unwind { outcome, failure, undo }, at);
             }
             RunEvent::RunParked { why, armed } => {
-                self.stop_waiting(at);
-                self.parked = Some(Parked { why: why.clone(), armed: armed.clone(), at });
+                self.park(Parked { why: why.clone(), armed: armed.clone(), at });
             }
             RunEvent::RunResumed { retry, .. } => self.go_on(retry, at),
             RunEvent::Verified => self.verified = true,
@@ -126,6 +125,15 @@ impl Run {
         self.ask = Some((step.clone(), ask.clone()));
         (self.approval, self.denied) = (None, None);
         self.asked_at = Some(at);
+    }
+
+    /// Nobody can answer while it is parked: resumed, it asks anew.
+    fn park(&mut self, parked: Parked) {
+        if self.asked_at.is_some() {
+            self.ask = None;
+        }
+        self.stop_waiting(parked.at);
+        self.parked = Some(parked);
     }
 
     /// A step that asked and failed without an answer asks no more.

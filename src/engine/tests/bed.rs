@@ -21,13 +21,13 @@ use crate::{
         run::state::Run,
     },
     engine::{
-        Engine, Handle, Settings,
+        Engine, Handle, Reload, Settings,
         clock::Clock,
         commands::{Command, CommandError, Reply},
     },
     sim::{FakeTarget, State},
     store::{MemoryStore, memory},
-    targets::{self, AlertState},
+    targets::{self, AlertState, Target},
     telemetry::metrics::Metrics,
 };
 
@@ -109,6 +109,8 @@ pub(super) struct Bed {
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Arc<Gate>,
     pub(super) setup: Setup,
+    pub(super) settings: Settings,
+    pub(super) clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
     cancel: CancellationToken,
     pub(super) task: JoinHandle<()>,
     epoch: Time,
@@ -152,15 +154,31 @@ impl Bed {
         let gate = Arc::new(Gate::default());
         let gated = Arc::new(GatedPatient(patient.clone(), gate.clone()));
         let journal = Arc::new(GatedStore(store.clone(), gate.clone()));
-        let clusters = vec![(Arc::new(cluster(&setup)), gated as _)];
+        let clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)> =
+            vec![(Arc::new(cluster(&setup)), gated as _)];
+        let (kept, named) = (settings.clone(), clusters.clone());
         let clock = Clock::at(epoch);
-        let started = Engine::start(settings, clusters, journal, metrics.clone(), clock);
+        let started = Engine::start(settings, named, journal, metrics.clone(), clock);
         let (engine, handle) = started.await.unwrap_or_else(|error| panic!("{error}"));
         let cancel = CancellationToken::new();
         let cancel_of = cancel.clone();
         let task = tokio::spawn(async move { engine.run(cancel_of).await.unwrap() });
         let began = tokio::time::Instant::now();
-        Self { patient, store, handle, metrics, gate, setup, cancel, task, epoch, began }
+        let (settings, clusters) = (kept, clusters);
+        Self {
+            patient,
+            store,
+            handle,
+            metrics,
+            gate,
+            setup,
+            settings,
+            clusters,
+            cancel,
+            task,
+            epoch,
+            began,
+        }
     }
 
     /// Ends the process without warning and starts another on what was durable.
@@ -177,6 +195,22 @@ impl Bed {
         let_pass(Duration::from_secs(seconds)).await;
         let epoch = self.epoch.after(self.began.elapsed());
         Self::on(self.patient, store, self.setup, epoch).await
+    }
+
+    /// Works by other rules from now on.
+    pub(super) async fn reload_rules(&self, files: &[(String, String)]) {
+        let settings = Settings { rules: Arc::new(load(files)), ..self.settings.clone() };
+        self.reload(settings, self.clusters.clone()).await;
+    }
+
+    /// Works with another inventory from now on.
+    pub(super) async fn reload_clusters(&self, clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>) {
+        self.reload(self.settings.clone(), clusters).await;
+    }
+
+    async fn reload(&self, settings: Settings, clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>) {
+        self.handle.reload(Reload { settings, clusters }).await.unwrap();
+        handed_over().await;
     }
 
     /// Now, by the engine's clock.

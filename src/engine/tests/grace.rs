@@ -235,7 +235,8 @@ async fn a_look_that_is_asked_for_during_another_one_comes_at_once() {
     let bed = auto().await;
     bed.patient.set_slow(Duration::from_secs(4));
     for _ in 0..12 {
-        let asked = tokio::time::timeout(Duration::from_secs(20), bed.handle.look_now(CLUSTER.parse().unwrap()));
+        let name = crate::domain::base::id::ClusterName::from("c1");
+        let asked = tokio::time::timeout(Duration::from_secs(20), bed.handle.look_now(name));
         asked.await.expect("a look within its own time and that of the one before it");
         bed.pass(7).await;
     }

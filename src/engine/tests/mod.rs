@@ -11,6 +11,7 @@ mod in_doubt;
 mod laws;
 mod path;
 mod people;
+mod reload;
 mod rest;
 mod simulation;
 mod words;

@@ -176,7 +176,11 @@ impl ClusterView {
             labels: cell.inventory().labels.clone(),
             mode: cell.inventory().mode.label().into(),
             verdict: judgement.map_or("unknown", |judgement| judgement.quorum.label()).into(),
-            reason: judgement.map_or("not looked at yet".into(), |j| j.reason.clone()),
+            reason: match judgement {
+                _ if cell.setup.is_retired => "it is not in the inventory any more".into(),
+                Some(judgement) => judgement.reason.clone(),
+                None => "not looked at yet".into(),
+            },
             leader: judgement.and_then(|judgement| judgement.leader.clone()),
             looked_at: look.map(|look| look.evidence.at),
             blind: judgement.and_then(|judgement| judgement.blind.clone()),

@@ -137,8 +137,8 @@ impl Draft {
     fn turn(&mut self, run: &Run) -> Moved {
         if self.cell.setup.is_retired {
             let why = format!(
-                "cluster {} is not in the inventory any more: nothing more is done to it; put it back \
-                 and resume the run, or abandon it",
+                "cluster {} is not in the inventory any more: nothing more is done to it; put it back, \
+                 then resume or abandon the run",
                 self.cell.name()
             );
             let armed = parking::armed(run);
