@@ -393,7 +393,7 @@ impl Engine {
         for effect in step.effects {
             match effect {
                 Effect::Answer(ticket, result) => {
-                    self.tickets.answer(ticket, result.map_err(Into::into))
+                    self.tickets.answer(ticket, result.map_err(Into::into));
                 }
                 Effect::Reconcile if !self.stopping => {
                     self.performer.reconcile(name, &target, &self.intake, &leash);

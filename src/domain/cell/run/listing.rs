@@ -51,7 +51,7 @@ pub(in crate::domain::cell) fn member_commands(
 ) -> Vec<String> {
     let passed = run.past_return.as_ref().and_then(|path| path.segs().first());
     let Some(passed) = passed else { return Vec::new() };
-    let mut listing = Listing::new(cell, seen(run, &Path::root(), cell), run.id, None, now);
+    let mut listing = Listing::new(cell, known(run, &Path::root(), cell), run.id, None, now);
     let after = run.plan.steps.iter().skip_while(|step| step.name.as_str() != &*passed.name);
     for step in after.skip(1) {
         if let StepKind::Foreach { item, steps, .. } = &step.kind
@@ -73,24 +73,22 @@ pub(in crate::domain::cell) fn entry_commands(
     now: Time,
 ) -> Vec<String> {
     let started = run.entries.get(key).filter(|row| row.started);
-    let args = match started {
-        Some(row) => args_of(&row.args),
-        None => {
-            let mut values = seen(run, &key.step.scope(), cell);
-            let output = run.steps.get(&key.step).and_then(StepRun::output);
-            let output = output.and_then(Value::from_json);
-            let output = output.map(|output| ("output", output));
-            values.insert("self".into(), Value::map(output));
-            let listing = Listing::new(cell, values, run.id, Some(run), now);
-            listing.args(&entry.call, &Shown::new())
-        }
+    let args = if let Some(row) = started {
+        args_of(&row.args)
+    } else {
+        let mut values = known(run, &key.step.scope(), cell);
+        let output = run.steps.get(&key.step).and_then(StepRun::output);
+        let output = output.and_then(Value::from_json).map(|output| ("output", output));
+        values.insert("self".into(), Value::map(output));
+        let listing = Listing::new(cell, values, run.id, Some(run), now);
+        listing.args(&entry.call, &Shown::new())
     };
-    let call = Call { action: entry.call.action.clone(), args, run: run.id, started_at: Time(0) };
-    cell.setup.commands.commands(&call)
+    let action = entry.call.action.clone();
+    cell.setup.commands.commands(&Call { action, args, run: run.id, started_at: Time(0) })
 }
 
 /// What a run's expressions see in a scope, by the last look.
-fn seen(run: &Run, scope: &Path, cell: &Cell) -> BTreeMap<String, Value> {
+fn known(run: &Run, scope: &Path, cell: &Cell) -> BTreeMap<String, Value> {
     let mut values = values::names(run, scope);
     if let Some(look) = cell.look() {
         add_look(&mut values, look);
