@@ -91,6 +91,14 @@ pub enum CommandError {
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
+    /// The cluster alone is not worked on any more.
+    #[error("cluster {cluster} is not worked on any more: {why}")]
+    ClusterStopped {
+        /// The cluster.
+        cluster: ClusterName,
+        /// Why, and what to do.
+        why: String,
+    },
 }
 
 impl From<OrderError> for CommandError {

@@ -27,6 +27,7 @@ mod scrape;
 mod shell;
 mod slot;
 pub mod state;
+mod tickets;
 
 use std::{sync::Arc, time::Duration};
 

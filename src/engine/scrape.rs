@@ -34,8 +34,15 @@ impl State {
             for run in state.runs.values() {
                 *runs.entry(run.state()).or_default() += 1;
             }
+            if self.why_stopped(name).is_some() {
+                scrape.cluster_stopped.push(name.clone());
+            }
             if let Some(look) = cell.look() {
                 scrape.cluster_verdict.push((name.clone(), "etcd", look.judgement.quorum.label()));
+            }
+            let left = cell.leftovers_count(now);
+            if left > 0 {
+                scrape.repair_leftovers.push((name.clone(), left as u64));
             }
             scrape_losses(cell, &mut scrape);
             for kind in [WatchKind::Proof, WatchKind::Zombies] {
@@ -97,6 +104,7 @@ fn label(kind: WatchKind) -> &'static str {
     match kind {
         WatchKind::Proof => "proof",
         WatchKind::Zombies => "zombies",
+        WatchKind::Leftovers => "leftovers",
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -24,16 +24,12 @@ use super::{
     recover::{self, Recovered, StartError},
     slot::{Committing, Slot},
     state::State,
+    tickets::Tickets,
 };
 use crate::{
     domain::{
         base::{id::ClusterName, time::Time},
-        cell::{
-            Cell, Step,
-            effect::Effect,
-            input::Input,
-            order::{Reply, Ticket},
-        },
+        cell::{Cell, Step, effect::Effect, input::Input},
         inventory::Cluster,
         journal::record::Record,
     },
@@ -44,6 +40,8 @@ use crate::{
 
 /// How often what is over is dropped.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
+/// How often quorate's clock is compared with those of the machine.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
 /// Inputs that one step takes: more wait for the next one, so that no cluster holds up the others.
 const INPUTS_MAX: usize = 256;
 /// Before a step whose commit did not become durable is made again.
@@ -75,9 +73,9 @@ pub struct Engine {
     handed: mpsc::Receiver<Handed>,
     timers: BTreeSet<(Time, ClusterName)>,
     committing: FuturesUnordered<BoxFuture<'static, Landed>>,
-    tickets: BTreeMap<Ticket, oneshot::Sender<Result<Reply, CommandError>>>,
-    last_ticket: Ticket,
+    tickets: Tickets,
     sweep_due: Time,
+    compare_due: Time,
     stopping: bool,
 }
 
@@ -126,9 +124,9 @@ impl Engine {
             handed,
             timers: BTreeSet::new(),
             committing: FuturesUnordered::new(),
-            tickets: BTreeMap::new(),
-            last_ticket: 0,
+            tickets: Tickets::default(),
             sweep_due: clock.now().after(SWEEP_EVERY),
+            compare_due: clock.now(),
             stopping: false,
             settings,
             clock,
@@ -216,9 +214,8 @@ impl Engine {
                     drop(reply.send(Err(missing)));
                     return;
                 }
-                self.last_ticket += 1;
-                self.tickets.insert(self.last_ticket, reply);
-                self.give(&cluster, Input::Ordered(self.last_ticket, order));
+                let ticket = self.tickets.take(&cluster, reply);
+                self.give(&cluster, Input::Ordered(ticket, order));
             }
             Event::Reload(reload, added, done) => {
                 self.reload(*reload, added);
@@ -235,17 +232,29 @@ impl Engine {
     /// Gives a cell something and steps it, unless a commit of it is under way.
     pub(super) fn give(&mut self, cluster: &ClusterName, input: Input) {
         let Some(slot) = self.slots.get_mut(cluster) else { return };
+        if let Some(why) = slot.stopped.clone() {
+            // nobody will ever take it; who waits for it is told
+            self.tickets.refuse(cluster, &why);
+            return;
+        }
         slot.push(input);
         self.advance(cluster);
     }
 
     fn next_due(&self) -> Time {
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.map_or(self.sweep_due, |at| at.min(self.sweep_due))
+        let own = self.sweep_due.min(self.compare_due);
+        timer.map_or(own, |at| at.min(own))
     }
 
     /// Steps every cell whose time has come; once an hour what is over is dropped.
     fn step_due(&mut self) {
+        if self.compare_due <= self.clock.now() {
+            if let Some(news) = self.clock.compare() {
+                tracing::warn!("{news}");
+            }
+            self.compare_due = self.clock.now().after(COMPARE_EVERY);
+        }
         let now = self.clock.now();
         while let Some((at, name)) = self.timers.first().cloned()
             && at <= now
@@ -306,7 +315,6 @@ impl Engine {
             Err(error) => {
                 let why =
                     format!("a record would not read back: {}; restart quorate", chain(&error));
-                self.refuse_inputs(&committing.inputs);
                 self.stop_cell(name, &why);
                 return;
             }
@@ -384,7 +392,9 @@ impl Engine {
         self.drop_entries(name, dropped);
         for effect in step.effects {
             match effect {
-                Effect::Answer(ticket, result) => self.answer(ticket, result.map_err(Into::into)),
+                Effect::Answer(ticket, result) => {
+                    self.tickets.answer(ticket, result.map_err(Into::into));
+                }
                 Effect::Reconcile if !self.stopping => {
                     self.performer.reconcile(name, &target, &self.intake, &leash);
                 }
@@ -400,12 +410,6 @@ impl Engine {
     fn drop_entries(&self, name: &ClusterName, places: Vec<u64>) {
         if !places.is_empty() {
             self.performer.drop_entries(self.store.clone(), name, places);
-        }
-    }
-
-    fn answer(&mut self, ticket: Ticket, result: Result<Reply, CommandError>) {
-        if let Some(reply) = self.tickets.remove(&ticket) {
-            drop(reply.send(result)); // who asked may have gone
         }
     }
 
@@ -435,15 +439,7 @@ impl Engine {
         for input in inputs {
             if let Input::Ordered(ticket, _) = input {
                 let store = CommandError::Store(error.to_string());
-                self.answer(*ticket, Err(store));
-            }
-        }
-    }
-
-    fn refuse_inputs(&mut self, inputs: &[Input]) {
-        for input in inputs {
-            if let Input::Ordered(ticket, _) = input {
-                self.answer(*ticket, Err(CommandError::Stopped));
+                self.tickets.answer(*ticket, Err(store));
             }
         }
     }
@@ -455,8 +451,9 @@ impl Engine {
         slot.stopped = Some(why.to_owned());
         slot.leash.cancel();
         self.state.stopped(name, why);
-        let waiting: Vec<Input> = slot.inbox.drain(..).collect();
-        self.refuse_inputs(&waiting);
+        slot.inbox.clear();
+        self.tickets.refuse(name, why);
+        self.set_timer(name);
     }
 
     pub(super) fn set_timer(&mut self, name: &ClusterName) {

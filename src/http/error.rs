@@ -155,7 +155,9 @@ impl From<CommandError> for Refusal {
             CommandError::Conflict { message, run } => Self::Conflict { message, run },
             CommandError::Gone(message) => Self::Stale(message),
             CommandError::Invalid(message) => Self::unusable(message),
-            CommandError::Store(_) | CommandError::Stopped => Self::Unavailable(chain(&error)),
+            CommandError::Store(_)
+            | CommandError::Stopped
+            | CommandError::ClusterStopped { .. } => Self::Unavailable(chain(&error)),
         }
     }
 }

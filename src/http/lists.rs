@@ -224,7 +224,7 @@ pub(super) async fn run(
     let Some(id) = RunId::parse(&id) else { return Err(missing) };
     let view = move |state: &Engine| {
         let cell = state.cell_of_run(id)?;
-        Some(RunView::whole(cell.state.runs.get(&id)?))
+        Some(RunView::whole(&cell, cell.state.runs.get(&id)?, state.now()))
     };
     door.look(view).await?.map(Json).ok_or(missing)
 }

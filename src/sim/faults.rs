@@ -97,6 +97,10 @@ impl Faults {
         self.all.push(fault);
     }
 
+    pub(super) fn heal(&mut self, action: &str) {
+        self.all.retain(|fault| fault.action.as_deref() != Some(action));
+    }
+
     /// Counts a call, and tells what goes wrong at it.
     pub(super) fn met(&mut self, ask: Ask, action: Option<&str>) -> Vec<Wrong> {
         let mut met = Vec::new();

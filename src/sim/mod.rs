@@ -140,6 +140,11 @@ impl FakeTarget {
         self.world().faults.add(fault);
     }
 
+    /// Nothing goes wrong any more with an action.
+    pub fn heal(&self, action: &str) {
+        self.world().faults.heal(action);
+    }
+
     /// The `nth` call (from 1) of an action fails, without any effect.
     #[must_use]
     pub fn fail(self, action: &str, nth: u32, kind: ErrorKind) -> Self {

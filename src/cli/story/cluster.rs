@@ -17,6 +17,7 @@ pub(in crate::cli) fn text(view: &ClusterView) -> String {
 
 /// What is said of a cluster beside the verdict.
 fn fields(view: &ClusterView, page: &mut Page) {
+    page.maybe("stopped", view.stopped.as_ref());
     page.field("looked at", view.looked_at.map_or("not yet".into(), at));
     page.field("leader", or_none(view.leader.as_ref()));
     page.field("mode", &view.mode);

@@ -25,7 +25,22 @@ pub(in crate::cli) fn text(view: &RunView) -> String {
         page.line(format!("let it go on:  quorate resume {} --reason …", view.id));
         page.line(format!("give it up:    quorate abandon {} --reason …", view.id));
     }
+    leftovers(view, &mut page);
     page.text
+}
+
+/// What is left to do by hand.
+pub(super) fn leftovers(view: &RunView, page: &mut Page) {
+    if view.leftovers.is_empty() {
+        return;
+    }
+    page.head("given up: this is left to do by hand");
+    for left in &view.leftovers {
+        page.line(&left.what);
+        for command in &left.commands {
+            page.line(format!("  {command}"));
+        }
+    }
 }
 
 /// Where it stands.

@@ -28,6 +28,7 @@ pub(super) fn after(run: &Run, kind: WatchKind, now: Time) -> Option<Record> {
             (due, due.after(PROOF_WITHIN))
         }
         WatchKind::Zombies => (now, now.after(ZOMBIES_FOR)),
+        WatchKind::Leftovers => (now, now), // ends when the cluster is whole
     };
     Some(Record::WatchSet(Watch { run: run.id, kind, from, until, cluster_id }))
 }
@@ -41,6 +42,11 @@ impl Draft {
                 WatchKind::Proof => self.start_proof(watch),
                 WatchKind::Zombies => {
                     if let Some(report) = self.zombies(&watch) {
+                        self.write(Record::WatchReported(report));
+                    }
+                }
+                WatchKind::Leftovers => {
+                    if let Some(report) = self.leftovers_end(&watch) {
                         self.write(Record::WatchReported(report));
                     }
                 }

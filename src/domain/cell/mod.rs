@@ -23,6 +23,7 @@
 //! | `decide`, `guards` | decides, dispatches |
 //! | [`order`], `orders` | what people want |
 //! | `follow_ups` | look-outs after a rebuild |
+//! | `leftovers` | what a repair that was given up left to be done by hand |
 //! | `fault` | the fault domains |
 //! | [`run`] | drives a run |
 
@@ -34,6 +35,7 @@ mod follow_ups;
 pub mod guards;
 mod incidents;
 pub mod input;
+mod leftovers;
 mod looks;
 pub mod order;
 mod orders;
@@ -43,13 +45,13 @@ mod variables;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
-pub use self::variables::response_bindings;
 use self::{
     effect::{Effect, Note},
     input::Input,
     order::Ticket,
     run::Driving,
 };
+pub use self::{leftovers::Leftover, variables::response_bindings};
 use crate::domain::{
     base::{
         id::{ClusterName, EtcdId, IncidentId, MemberName, RunId},

@@ -14,7 +14,7 @@ use crate::domain::{
         loss::{LossRecord, LossState},
     },
     incident::{
-        Incident, IncidentRecord,
+        Incident, IncidentEvent, IncidentRecord,
         ledger::{Ledger, Subject},
     },
     run::{
@@ -87,7 +87,9 @@ impl ClusterState {
     fn incident(&mut self, record: &IncidentRecord, at: Time) {
         if let Some(incident) = self.incidents.get_mut(&record.incident) {
             incident.apply(&record.event, at);
-            if incident.closed.is_some() {
+            // what comes after the end (its last run ended) is no second end: the subject may have
+            // another incident by now
+            if matches!(record.event, IncidentEvent::IncidentClosed { .. }) {
                 let subject = incident.subject.clone();
                 if self.open.remove_mut(&subject) && !subject.labels.is_empty() {
                     let open = self.open_with_labels.entry(subject.response.clone()).or_default();

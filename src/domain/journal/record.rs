@@ -56,6 +56,8 @@ pub enum WatchKind {
     Proof,
     /// Members of the old cluster that come back.
     Zombies,
+    /// That nothing is left of what a repair that was given up left to be done by hand.
+    Leftovers,
 }
 
 /// One record.

@@ -3,9 +3,11 @@
 use super::{
     event::{EntryKey, List},
     lists,
+    path::Path,
     state::{Run, Stage},
     todo::Parking,
 };
+use crate::domain::rules::playbook::model::Entry;
 
 /// The words for a run that parks for these causes.
 pub(super) fn parking(run: &Run, causes: &[String]) -> Parking {
@@ -30,6 +32,25 @@ pub(super) fn parking(run: &Run, causes: &[String]) -> Parking {
 
 /// What is armed or left changed: the entries of each list that were not carried out.
 pub fn armed(run: &Run) -> Vec<String> {
+    let mut out: Vec<(Path, List, Vec<&str>)> = Vec::new();
+    for (key, entry) in left(run) {
+        let action = entry.call.action.as_str();
+        match out.last_mut() {
+            Some((path, list, actions)) if *path == key.step && *list == key.list => {
+                actions.push(action);
+            }
+            _ => out.push((key.step, key.list, vec![action])),
+        }
+    }
+    let word = |list| if list == List::Finally { "finally" } else { "undo" };
+    let line = |(path, list, actions): (Path, List, Vec<&str>)| {
+        format!("{path}: {} {}", word(list), actions.join(", "))
+    };
+    out.into_iter().map(line).collect()
+}
+
+/// The entries that were not carried out, of all lists that apply.
+pub fn left(run: &Run) -> Vec<(EntryKey, &Entry)> {
     let mut out = Vec::new();
     for (row, at) in lists::started(run).into_iter().rev() {
         for list in [List::Finally, List::Undo] {
@@ -37,16 +58,12 @@ pub fn armed(run: &Run) -> Vec<String> {
                 continue;
             }
             let entries = lists::entries(&at, list).iter().enumerate();
-            let left = entries.filter(|(index, _)| {
-                let key = EntryKey { step: at.path.clone(), list, index: *index };
-                let stage = run.entries.get(&key).map(|row| &row.stage);
+            let entries = entries
+                .map(|(index, entry)| (EntryKey { step: at.path.clone(), list, index }, entry));
+            out.extend(entries.filter(|(key, _)| {
+                let stage = run.entries.get(key).map(|row| &row.stage);
                 !matches!(stage, Some(Stage::Done { .. } | Stage::Skipped))
-            });
-            let left: Vec<_> = left.map(|(_, entry)| entry.call.action.as_str()).collect();
-            if !left.is_empty() {
-                let word = if list == List::Finally { "finally" } else { "undo" };
-                out.push(format!("{}: {word} {}", at.path, left.join(", ")));
-            }
+            }));
         }
     }
     out

@@ -74,6 +74,12 @@ pub(super) struct Setup {
     pub(super) retention: Duration,
     /// Files to load in place of the shipped ones.
     pub(super) rules: Option<Vec<(String, String)>>,
+    /// Further clusters; in mode `auto`, with the same budget.
+    pub(super) others: Vec<FakeTarget>,
+    /// Whether the inventory names `c1`.
+    pub(super) names_first: bool,
+    /// How many steps may act at once.
+    pub(super) runs_concurrent: usize,
 }
 
 impl Setup {
@@ -86,6 +92,9 @@ impl Setup {
             alertmanager: false,
             retention: Duration::from_hours(2160),
             rules: None,
+            others: Vec::new(),
+            names_first: true,
+            runs_concurrent: 4,
         }
     }
 }
@@ -145,7 +154,7 @@ impl Bed {
             catalogue: targets::catalogue::catalogue(),
             watch_every: Duration::from_secs(10),
             watch_concurrent: 4,
-            runs_concurrent: 4,
+            runs_concurrent: setup.runs_concurrent,
             retention: setup.retention,
             store_on_target: false,
             shutdown_grace: Duration::from_secs(30),
@@ -154,8 +163,14 @@ impl Bed {
         let gate = Arc::new(Gate::default());
         let gated = Arc::new(GatedPatient(patient.clone(), gate.clone()));
         let journal = Arc::new(GatedStore(store.clone(), gate.clone()));
-        let clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)> =
-            vec![(Arc::new(cluster(&setup)), gated as _)];
+        let first = (Arc::new(cluster(&setup)), gated as Arc<dyn Target>);
+        let others = setup.others.iter().map(|other| {
+            let budget = setup.budget;
+            let cluster = Cluster { loss_budget_revisions: budget, ..other.inventory() };
+            (Arc::new(cluster), Arc::new(other.clone()) as Arc<dyn Target>)
+        });
+        let clusters = Some(first).filter(|_| setup.names_first).into_iter().chain(others);
+        let clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)> = clusters.collect();
         let (kept, named) = (settings.clone(), clusters.clone());
         let clock = Clock::at(epoch);
         let started = Engine::start(settings, named, journal, metrics.clone(), clock);
@@ -231,9 +246,20 @@ impl Bed {
 
     /// An alert about the cluster starts to fire or resolves.
     pub(super) async fn alert(&self, name: &str, extra: &[(&str, &str)], firing: bool) {
+        self.alert_of("c1", name, extra, firing).await;
+    }
+
+    /// The same, about another cluster.
+    pub(super) async fn alert_of(
+        &self,
+        cluster: &str,
+        name: &str,
+        extra: &[(&str, &str)],
+        firing: bool,
+    ) {
         let now = self.now();
         let labels =
-            [("alertname", name), ("cluster", "c1")].into_iter().chain(extra.iter().copied());
+            [("alertname", name), ("cluster", cluster)].into_iter().chain(extra.iter().copied());
         let incoming = Incoming {
             labels: Labels::new(labels),
             firing,
@@ -264,6 +290,14 @@ impl Bed {
         let runs = self
             .handle
             .read(|state| state.cell("c1").unwrap().state.runs.values().cloned().collect());
+        runs.await.unwrap()
+    }
+
+    /// The runs of another cluster.
+    pub(super) async fn runs_of(&self, cluster: &'static str) -> Vec<Run> {
+        let runs = self
+            .handle
+            .read(|state| state.cell(cluster).unwrap().state.runs.values().cloned().collect());
         runs.await.unwrap()
     }
 

@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -39,6 +39,27 @@ pub(super) struct Gate {
     effects_too: AtomicBool,
     shut: AtomicBool,
     bell: Notify,
+    trouble: Mutex<Option<(usize, Outcome)>>,
+    reconciled: AtomicUsize,
+    /// What the next question to the Alertmanager meets.
+    pub(super) next_question: Mutex<Option<Breaks>>,
+    /// Whether a step that lists commands breaks off.
+    pub(super) breaks_steps: AtomicBool,
+}
+
+/// What a commit comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    NotDurable,
+    UnknownAndThere,
+    UnknownAndNotThere,
+}
+
+/// How a question breaks off.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Breaks {
+    Panics,
+    Hangs,
 }
 
 impl Gate {
@@ -47,6 +68,26 @@ impl Gate {
     pub(super) fn shut_after(&self, commits: usize, effects_too: bool) {
         self.effects_too.store(effects_too, Ordering::SeqCst);
         self.last.store(self.seen() + commits, Ordering::SeqCst);
+    }
+
+    /// The `nth` commit from now on comes to this.
+    pub(super) fn trouble(&self, nth: usize, outcome: Outcome) {
+        *self.trouble.lock().unwrap() = Some((self.seen() + nth, outcome));
+    }
+
+    /// Questions to the Alertmanager so far.
+    pub(super) fn reconciled(&self) -> usize {
+        self.reconciled.load(Ordering::SeqCst)
+    }
+
+    fn hurt(&self, store: &MemoryStore) {
+        let trouble = *self.trouble.lock().unwrap();
+        let Some((_, outcome)) = trouble.filter(|(at, _)| *at == self.seen() + 1) else { return };
+        match outcome {
+            Outcome::NotDurable => store.fail_next(1),
+            Outcome::UnknownAndThere => store.unknown_next(true),
+            Outcome::UnknownAndNotThere => store.unknown_next(false),
+        }
     }
 
     /// Commits to the journal so far.
@@ -80,6 +121,9 @@ pub(super) struct GatedStore(pub(super) Arc<MemoryStore>, pub(super) Arc<Gate>);
 impl Store for GatedStore {
     fn commit(&self, batch: Batch) -> Pending {
         let counts = !batch.appends.is_empty();
+        if counts {
+            self.1.hurt(&self.0);
+        }
         let pending = self.0.commit(batch);
         if counts && !self.1.is_shut() {
             let seen = self.1.seen.fetch_add(1, Ordering::SeqCst) + 1;
@@ -195,6 +239,7 @@ impl Target for GatedPatient {
     }
 
     fn commands(&self, call: &Call) -> Vec<String> {
+        assert!(!self.1.breaks_steps.load(Ordering::SeqCst), "a step breaks off for the test");
         self.0.commands(call)
     }
 
@@ -207,6 +252,12 @@ impl Target for GatedPatient {
     }
 
     fn alerts(&self) -> BoxFuture<'_, Option<Result<Vec<AlertState>, Failure>>> {
-        self.0.alerts()
+        self.1.reconciled.fetch_add(1, Ordering::SeqCst);
+        let breaks = self.1.next_question.lock().unwrap().take();
+        match breaks {
+            None => self.0.alerts(),
+            Some(Breaks::Panics) => Box::pin(async { panic!("it panics for the test") }),
+            Some(Breaks::Hangs) => Box::pin(futures::future::pending()),
+        }
     }
 }

@@ -73,7 +73,7 @@ async fn a_run_does_not_spin_where_its_playbook_cannot_be_read_any_more() {
 }
 
 /// A small playbook in place of the rebuild.
-fn small(steps: &str) -> Setup {
+pub(super) fn small(steps: &str) -> Setup {
     let mut files = shipped();
     files[2].1 = format!(
         "apiVersion: quorate/v1\nkind: Playbook\nmetadata: {{name: etcd-rebuild-hosts, description: \

@@ -81,6 +81,9 @@ fn of_run(run: &RunView) -> String {
 /// What a person can do next, most urgent first. Empty: nothing needs anybody.
 pub fn next(view: &WhyView) -> Vec<String> {
     let mut next = Vec::new();
+    if view.evidence.as_ref().is_some_and(|cluster| cluster.stopped.is_some()) {
+        next.push("restart quorate: this cluster is not worked on until then".into());
+    }
     for run in &view.runs {
         of_run_left(run, &mut next);
     }
@@ -126,6 +129,9 @@ fn of_run_left(run: &RunView, next: &mut Vec<String>) {
             "its finalizers run"
         };
         next.push(format!("give it up ({back}): quorate abandon {} --reason …", run.id));
+    }
+    for left in &run.leftovers {
+        next.push(format!("by hand: {}: {}", left.what, left.commands.join(" ; ")));
     }
     next.extend(run.steps.iter().filter_map(StepView::note).map(str::to_owned));
 }

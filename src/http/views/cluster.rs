@@ -33,6 +33,9 @@ pub struct ClusterView {
     pub verdict: String,
     /// Why.
     pub reason: String,
+    /// Why the cluster is not worked on any more, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// The leader.
     pub leader: Option<MemberName>,
     /// When the last look was complete.
@@ -171,16 +174,20 @@ impl ClusterView {
             member.is_some_and(|member| member.alive == Some(true))
         };
         let pause = cell.state.pause(state.now());
+        let stopped = state.why_stopped(cell.name());
+        let seen = || match judgement {
+            _ if cell.setup.is_retired => "it is not in the inventory any more".into(),
+            Some(judgement) => judgement.reason.clone(),
+            None => "not looked at yet".into(),
+        };
+        let not_worked_on = |why: &String| format!("not worked on any more: {why}");
         Self {
             name: cell.name().clone(),
             labels: cell.inventory().labels.clone(),
             mode: cell.inventory().mode.label().into(),
             verdict: judgement.map_or("unknown", |judgement| judgement.quorum.label()).into(),
-            reason: match judgement {
-                _ if cell.setup.is_retired => "it is not in the inventory any more".into(),
-                Some(judgement) => judgement.reason.clone(),
-                None => "not looked at yet".into(),
-            },
+            reason: stopped.as_ref().map_or_else(seen, not_worked_on),
+            stopped,
             leader: judgement.and_then(|judgement| judgement.leader.clone()),
             looked_at: look.map(|look| look.evidence.at),
             blind: judgement.and_then(|judgement| judgement.blind.clone()),

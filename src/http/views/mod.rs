@@ -21,7 +21,9 @@ pub use self::{
     incident::{DecisionView, IncidentView, Line, RunLink, SignalView},
     loss::{Acknowledgement, LossView},
     plan::{ExpectedLoss, PlanView},
-    run::{ApprovalView, AskView, EntryView, FailureView, ParkedView, RunView, StepView},
+    run::{
+        ApprovalView, AskView, EntryView, FailureView, LeftoverView, ParkedView, RunView, StepView,
+    },
     why::{Match, Question, ResponseView, WhyView, Window},
 };
 use crate::{

@@ -13,6 +13,7 @@ use crate::domain::{
         id::{ClusterName, IncidentId, MemberName, PlaybookName, RunId},
         time::Time,
     },
+    cell::{Cell, Leftover},
     inventory::Mode,
     rules::{
         action::{Changes, Failure},
@@ -62,12 +63,24 @@ pub struct RunView {
     pub denied: Option<ApprovalView>,
     /// Why it is parked.
     pub parked: Option<ParkedView>,
+    /// What it left to be done by hand, where it was given up past its point of no return.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<LeftoverView>,
     /// Its steps; only where one run is asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepView>,
     /// Its parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Json>,
+}
+
+/// Something that is left to do by hand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeftoverView {
+    /// What it is.
+    pub what: String,
+    /// The commands that end it.
+    pub commands: Vec<String>,
 }
 
 /// An error.
@@ -230,14 +243,18 @@ impl RunView {
                 armed: parked.armed.clone(),
                 at: parked.at,
             }),
+            leftovers: Vec::new(),
             steps: Vec::new(),
             params: BTreeMap::new(),
         }
     }
 
     /// Everything.
-    pub fn whole(run: &Run) -> Self {
+    pub fn whole(cell: &Cell, run: &Run, now: Time) -> Self {
         let mut view = Self::line(run);
+        let left = cell.leftovers(run, now).into_iter();
+        view.leftovers =
+            left.map(|Leftover { what, commands }| LeftoverView { what, commands }).collect();
         let params = run.plan.params.iter();
         view.params = params.map(|(name, value)| (name.clone(), value.to_json())).collect();
         let mut walk = Walk { run, out: Vec::new() };

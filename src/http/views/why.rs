@@ -204,7 +204,8 @@ impl WhyView {
         view.alerts = alerts.iter().map(|alert| AlertView::new(state, alert)).collect();
         view.incident = Some(IncidentView::whole(state.now(), cell, incident));
         let runs = incident.runs.iter().filter_map(|(run, ..)| cell.state.runs.get(run));
-        view.runs = runs.map(RunView::whole).collect();
+        let now = state.now();
+        view.runs = runs.map(|run| RunView::whole(cell, run, now)).collect();
         let of_these = |run: RunId| incident.runs.iter().any(|(id, ..)| *id == run);
         let losses = cell.state.losses.values().filter(|loss| of_these(loss.run));
         view.losses = losses.map(LossView::new).collect();
@@ -220,7 +221,7 @@ impl WhyView {
             return view;
         }
         let mut view = Self::of_cluster(state, id, cell);
-        view.runs = vec![RunView::whole(run)];
+        view.runs = vec![RunView::whole(cell, run, state.now())];
         let losses = cell.state.losses.values().filter(|loss| loss.run == run.id);
         view.losses = losses.map(LossView::new).collect();
         view

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::step::args_of;
 use crate::domain::{
     base::{id::RunId, time::Time},
     cell::{Cell, variables::add_look},
@@ -10,9 +11,15 @@ use crate::domain::{
         action::Call,
         bindings::{self, Bindings},
         expr::{Expr, Value},
-        playbook::model::{ActionCall, Arg, Step, StepKind},
+        playbook::model::{ActionCall, Arg, Entry, Step, StepKind},
     },
-    run::{path::Path, plan::Plan, state::Run, values},
+    run::{
+        event::EntryKey,
+        path::Path,
+        plan::Plan,
+        state::{Run, StepRun},
+        values,
+    },
 };
 
 /// Every command of a plan in order, for a person, as it would be carried out on the cluster as it
@@ -33,6 +40,60 @@ pub(super) fn commands_left(run: &Run, cell: &Cell, look: &Observation, now: Tim
     let mut values = values::names(run, &Path::root());
     add_look(&mut values, look);
     Listing::new(cell, values, run.id, Some(run), now).of(&run.plan)
+}
+
+/// What the plan does, past its point of no return, to one member that is not in yet.
+pub(in crate::domain::cell) fn member_commands(
+    run: &Run,
+    cell: &Cell,
+    member: &str,
+    now: Time,
+) -> Vec<String> {
+    let passed = run.past_return.as_ref().and_then(|path| path.segs().first());
+    let Some(passed) = passed else { return Vec::new() };
+    let mut listing = Listing::new(cell, known(run, &Path::root(), cell), run.id, None, now);
+    let after = run.plan.steps.iter().skip_while(|step| step.name.as_str() != &*passed.name);
+    for step in after.skip(1) {
+        if let StepKind::Foreach { item, steps, .. } = &step.kind
+            && steps.iter().any(|step| matches!(step.kind, StepKind::Action(_)))
+        {
+            let path = Path::root().step(step.name.as_str());
+            listing.iteration(&path, item, member.to_owned(), steps, &Shown::new());
+        }
+    }
+    listing.out
+}
+
+/// The commands of one entry of `undo` or `finally`: as it was started, else as it would be.
+pub(in crate::domain::cell) fn entry_commands(
+    run: &Run,
+    cell: &Cell,
+    key: &EntryKey,
+    entry: &Entry,
+    now: Time,
+) -> Vec<String> {
+    let started = run.entries.get(key).filter(|row| row.started);
+    let args = if let Some(row) = started {
+        args_of(&row.args)
+    } else {
+        let mut values = known(run, &key.step.scope(), cell);
+        let output = run.steps.get(&key.step).and_then(StepRun::output);
+        let output = output.and_then(Value::from_json).map(|output| ("output", output));
+        values.insert("self".into(), Value::map(output));
+        let listing = Listing::new(cell, values, run.id, Some(run), now);
+        listing.args(&entry.call, &Shown::new())
+    };
+    let action = entry.call.action.clone();
+    cell.setup.commands.commands(&Call { action, args, run: run.id, started_at: Time(0) })
+}
+
+/// What a run's expressions see in a scope, by the last look.
+fn known(run: &Run, scope: &Path, cell: &Cell) -> BTreeMap<String, Value> {
+    let mut values = values::names(run, scope);
+    if let Some(look) = cell.look() {
+        add_look(&mut values, look);
+    }
+    values
 }
 
 /// The survivor that the choice would come to by what was last seen, under the name the playbook
@@ -116,21 +177,28 @@ impl<'a> Listing<'a> {
             list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
         });
         for name in known.unwrap_or_else(|| vec![format!("<{item}>")]) {
-            let mut inner = shown.clone();
-            inner.push((item.to_owned(), name.clone()));
-            let hidden = self.bindings.values.insert(item.to_owned(), Value::str(name.as_str()));
-            self.list(steps, &path.iteration(name), &inner);
-            match hidden {
-                Some(hidden) => self.bindings.values.insert(item.to_owned(), hidden),
-                None => self.bindings.values.remove(item),
-            };
+            self.iteration(path, item, name, steps, shown);
         }
     }
 
-    fn action(&mut self, path: &Path, step: &Step, call: &ActionCall, shown: &Shown) {
+    fn iteration(&mut self, path: &Path, item: &str, name: String, steps: &[Step], shown: &Shown) {
+        let mut inner = shown.clone();
+        inner.push((item.to_owned(), name.clone()));
+        let hidden = self.bindings.values.insert(item.to_owned(), Value::str(name.as_str()));
+        self.list(steps, &path.iteration(name), &inner);
+        match hidden {
+            Some(hidden) => self.bindings.values.insert(item.to_owned(), hidden),
+            None => self.bindings.values.remove(item),
+        };
+    }
+
+    fn args(&self, call: &ActionCall, shown: &Shown) -> BTreeMap<String, Value> {
         let fill = |arg: &Arg| arg.fill(&self.bindings).unwrap_or_else(|_| placeholder(arg, shown));
-        let args = call.args.iter().map(|(name, arg)| (name.clone(), fill(arg)));
-        let args = args.collect();
+        call.args.iter().map(|(name, arg)| (name.clone(), fill(arg))).collect()
+    }
+
+    fn action(&mut self, path: &Path, step: &Step, call: &ActionCall, shown: &Shown) {
+        let args = self.args(call, shown);
         let when = step.when.as_ref();
         let when =
             when.map_or(String::new(), |when| format!(" (when {})", one_line(when.source())));

@@ -43,7 +43,7 @@ use crate::domain::{
         event::{Outcome, RunEvent, RunRecord},
         next, parking,
         path::Path,
-        state::Run,
+        state::{Run, Unwind},
         todo::Todo,
     },
 };
@@ -135,7 +135,9 @@ impl Draft {
     }
 
     fn turn(&mut self, run: &Run) -> Moved {
-        if self.cell.setup.is_retired {
+        // what a person gave up comes to its end: its calls fail, where nobody is there to take them
+        let is_given_up = run.unwind.as_ref().is_some_and(Unwind::is_given_up);
+        if self.cell.setup.is_retired && !is_given_up {
             let why = format!(
                 "cluster {} is not in the inventory any more: nothing more is done to it; put it back, \
                  then resume or abandon the run",
@@ -220,6 +222,7 @@ impl Draft {
                 self.write(watch);
             }
         }
+        self.look_out_for_leftovers(run);
         self.record(run.id, RunEvent::RunFinished { outcome, failure });
         self.run_ended(run.id, outcome);
         self.look_soon();

@@ -1,0 +1,104 @@
+//! What a repair that was given up past its point of no return left to be done by hand, until the
+//! cluster is seen whole.
+//!
+//! That something is left is a look-out in the journal, so it outlives a restart and the run's own
+//! rows; what it is, is told from the run and the last look, so it shrinks as people work on it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Cell, Draft,
+    run::listing::{entry_commands, member_commands},
+};
+use crate::domain::{
+    base::{
+        id::{MemberName, RunId},
+        time::Time,
+    },
+    etcd::evidence::Observed,
+    journal::record::{Record, Watch, WatchKind, WatchReport},
+    run::{
+        event::List,
+        parking,
+        state::{Run, Unwind},
+    },
+};
+
+/// One thing that is left to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// What it is.
+    pub what: String,
+    /// The commands that end it, one a line; holes as `<…>`.
+    pub commands: Vec<String>,
+}
+
+impl Cell {
+    /// What a run that was given up left to be done by hand; empty once the cluster was seen whole.
+    pub fn leftovers(&self, run: &Run, now: Time) -> Vec<Leftover> {
+        if !self.leaving().any(|id| id == run.id) {
+            return Vec::new();
+        }
+        let armed = parking::left(run).into_iter().filter(|(key, _)| key.list == List::Finally);
+        let armed = armed.map(|(key, entry)| Leftover {
+            what: format!("step {} left {} undone", key.step, entry.call.action),
+            commands: entry_commands(run, self, &key, entry, now),
+        });
+        let missing = self.not_whole().into_iter().map(|(member, why)| Leftover {
+            commands: member_commands(run, self, member.as_str(), now),
+            what: format!("{member} is not a healthy voter: {why}"),
+        });
+        armed.chain(missing).collect()
+    }
+
+    /// How many things are left to be done by hand, by all runs. What a run left of which nothing
+    /// more is known counts as one.
+    pub fn leftovers_count(&self, now: Time) -> usize {
+        let of =
+            |id: RunId| self.state.runs.get(&id).map_or(0, |run| self.leftovers(run, now).len());
+        self.leaving().map(|id| of(id).max(1)).sum()
+    }
+
+    /// The runs that left something, while the cluster was not seen whole since.
+    fn leaving(&self) -> impl Iterator<Item = RunId> {
+        let of = self.state.watches.iter().filter(|watch| watch.kind == WatchKind::Leftovers);
+        of.map(|watch| watch.run)
+    }
+
+    /// The members of the inventory that the last look does not show as healthy voters, and why.
+    fn not_whole(&self) -> BTreeMap<MemberName, String> {
+        let names = self.inventory().etcd.members.iter().map(|member| &member.name);
+        let missing = names.filter_map(|name| {
+            let state = self.look().and_then(|look| look.judgement.members.get(name));
+            let is_well = state.is_some_and(|state| state.voter && state.alive == Some(true));
+            let why = state.map_or("it was not looked at yet".into(), |state| state.why.clone());
+            (!is_well).then(|| (name.clone(), why))
+        });
+        missing.collect()
+    }
+}
+
+impl Draft {
+    /// Looks out for what a run leaves that was given up past its point of no return.
+    pub(super) fn look_out_for_leftovers(&mut self, run: &Run) {
+        let is_given_up = run.unwind.as_ref().is_some_and(Unwind::is_given_up);
+        if !is_given_up || run.past_return.is_none() {
+            return;
+        }
+        let of = |row: &Observed| row.epoch.cluster_id;
+        let known = run.built.or_else(|| self.cell.sight.observed.as_deref().map(of));
+        // nothing was ever seen of a cluster whose id is unknown here: any look-out may replace it
+        let cluster_id = known.unwrap_or_default();
+        let (from, until) = (self.now, self.now);
+        let watch = Watch { run: run.id, kind: WatchKind::Leftovers, from, until, cluster_id };
+        self.write(Record::WatchSet(watch));
+    }
+
+    /// Nothing is left once all members of the inventory are healthy voters again.
+    pub(super) fn leftovers_end(&self, watch: &Watch) -> Option<WatchReport> {
+        let text = "all members are healthy voters: nothing is left to do".to_owned();
+        let (run, kind) = (watch.run, watch.kind);
+        let is_whole = self.cell.not_whole().is_empty();
+        is_whole.then_some(WatchReport { run, kind, is_well: true, ended: true, text })
+    }
+}
