@@ -18,7 +18,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use futures::stream;
 use quorate::{
     domain::{
         alert::{
@@ -130,8 +129,7 @@ impl Bench {
             metrics: Arc::new(Metrics::new("bench", "bench")),
             cancel: cancel.clone(),
         };
-        let rows = stream::once(store.alerts());
-        let intake = IntakeHandle::start(parts, rows, &tasks).await?;
+        let intake = IntakeHandle::start(parts, store.alert_rows(), &tasks).await?;
         tasks.spawn(count(handed));
         Ok(Self { intake, store, cancel, tasks })
     }

@@ -7,7 +7,6 @@ mod settling;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::stream;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -56,7 +55,6 @@ impl Bed {
         let (sender, handed) = mpsc::channel(queue);
         let (clock, metrics) = (Clock::at(EPOCH), Arc::new(Metrics::new("test", "test")));
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let rows = stream::once(store.alerts());
         let parts = Parts {
             journal: Journal::new(store.clone()),
             owners: owners(&["c1", "c2"]),
@@ -66,7 +64,7 @@ impl Bed {
             metrics: Arc::clone(&metrics),
             cancel: cancel.clone(),
         };
-        let intake = IntakeHandle::start(parts, rows, &tasks).await.unwrap();
+        let intake = IntakeHandle::start(parts, store.alert_rows(), &tasks).await.unwrap();
         Self { store, intake, handed, metrics, clock, cancel, tasks }
     }
 
