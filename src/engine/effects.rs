@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Settings, alerts::IntakeHandle, chain, clock::Clock, event::Event};
+use super::{Settings, alerts::IntakeHandle, chain, clock::Clock, event::Event, leash::Leash};
 use crate::{
     domain::{
         base::{id::ClusterName, time::format_duration},
@@ -55,21 +55,6 @@ pub(super) struct Performer {
     acting: Arc<Semaphore>,
     /// Looks and calls that may be under way, as the semaphores were last given.
     sizes: (usize, usize),
-}
-
-/// What ends the effects of one cell.
-#[derive(Clone, Debug)]
-pub(super) struct Leash {
-    looks: CancellationToken,
-    calls: CancellationToken,
-}
-
-impl Leash {
-    /// Ends them.
-    pub(super) fn cancel(&self) {
-        self.looks.cancel();
-        self.calls.cancel();
-    }
 }
 
 impl Performer {

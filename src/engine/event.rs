@@ -1,15 +1,30 @@
 //! Everything that can happen to the shell: one closed list.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
-use super::{commands::CommandError, recover::Recovered, reload::Reload};
-use crate::domain::{
-    base::id::ClusterName,
-    cell::{
-        input::Input,
-        order::{Order, Reply},
+use super::{Settings, commands::CommandError, recover::Recovered};
+use crate::{
+    domain::{
+        base::id::ClusterName,
+        cell::{
+            input::Input,
+            order::{Order, Reply},
+        },
+        inventory::Cluster,
     },
+    targets::Target,
 };
+
+/// What a reload brings.
+#[derive(Debug)]
+pub struct Reload {
+    /// Rules and limits.
+    pub settings: Settings,
+    /// The clusters with their systems.
+    pub clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
+}
 
 /// Something the shell handles.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ mod effects;
 mod event;
 pub mod handle;
 pub mod journal;
+mod leash;
 mod narrate;
 mod recover;
 mod reload;
@@ -32,9 +33,10 @@ mod tickets;
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
+    event::Reload,
     handle::Handle,
     recover::StartError,
-    reload::{Reload, ReloadError},
+    reload::ReloadError,
     shell::{Engine, Fatal},
 };
 use crate::domain::rules::{Rules, action::Catalogue};

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use super::{
     Settings,
     clock::Clock,
-    effects::Leash,
+    leash::Leash,
     slot::{Positions, Slot},
 };
 use crate::{

@@ -8,28 +8,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Handle, Settings, StartError,
-    event::Event,
+    event::{Event, Reload},
     recover::{self, Recovered},
     shell::Engine,
 };
-use crate::{
-    domain::{
-        base::id::ClusterName,
-        cell::{Setup, input::Input},
-        incident::owners::Owners,
-        inventory::Cluster,
-    },
-    targets::Target,
+use crate::domain::{
+    base::id::ClusterName,
+    cell::{Setup, input::Input},
+    incident::owners::Owners,
 };
-
-/// What a reload brings.
-#[derive(Debug)]
-pub struct Reload {
-    /// Rules and limits.
-    pub settings: Settings,
-    /// The clusters with their systems.
-    pub clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
-}
 
 /// Why a reload was not taken over.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::effects::Leash;
+use super::leash::Leash;
 use crate::{
     domain::{
         base::{

@@ -104,7 +104,7 @@ fn the_log_is_synced_before_the_answer_goes_out() {
     let answered = find(asked, &|line| line.contains("HTTP/1.1 200")).expect("it was answered");
     // The last write before the answer: a log that begins anew syncs its head by itself.
     let is_write = |line: &&str| line.contains("pwrite64(") && is_log(line);
-    let written = lines[asked..answered].iter().rposition(|line| is_write(line));
+    let written = lines[asked..answered].iter().rposition(is_write);
     let written = asked + written.expect("the log was written");
     let synced = find(written, &|line| line.contains("sync(") && is_log(line));
     let synced = synced.expect("the log was synced");

@@ -54,7 +54,7 @@ async fn act(patient: &FakeTarget, action: &str, args: &[(&str, Value)]) -> Valu
         started_at: Time(0),
     };
     let before = patient.before(&call).await.unwrap();
-    let deadline = Deadline::after(Duration::from_secs(60));
+    let deadline = Deadline::after(Duration::from_mins(1));
     patient
         .act(&call, &before, &deadline)
         .await
