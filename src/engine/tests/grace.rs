@@ -215,29 +215,16 @@ async fn looks_that_wait_for_a_silent_member_are_close_enough_for_the_shipped_gr
     bed.until(120, "a run", async |bed| !bed.runs().await.is_empty()).await;
 }
 
-/// Rows: B(j). The grace may end while the first look is still under way: that look decides.
-#[tokio::test(start_paused = true)]
-async fn an_incident_that_no_look_has_seen_yet_waits_for_it() {
-    let bed = auto().await;
-    bed.patient.set_slow(Duration::from_secs(70));
-    bed.pass(60).await;
-    bed.alert(QUORUM, &[], true).await;
-    for _ in 0..11 {
-        bed.pass(6).await;
-        let reason = bed.reason(RESPONSE).await;
-        assert!(["none", "grace", "not_confirmed"].contains(&reason.as_str()), "{reason:?}");
-    }
-}
-
 /// Who asks for a look is answered by a full one that began after it, also where another is under way.
 #[tokio::test(start_paused = true)]
 async fn a_look_that_is_asked_for_during_another_one_comes_at_once() {
     let bed = auto().await;
     bed.patient.set_slow(Duration::from_secs(4));
-    for _ in 0..12 {
-        let name = crate::domain::base::id::ClusterName::from("c1");
-        let asked = tokio::time::timeout(Duration::from_secs(20), bed.handle.look_now(name));
-        asked.await.expect("a look within its own time and that of the one before it");
-        bed.pass(7).await;
-    }
+    let asked = async |after: u64| {
+        bed.pass(after).await;
+        tokio::time::timeout(Duration::from_secs(20), bed.handle.look_now("c1".into())).await
+    };
+    let (first, second) = tokio::join!(asked(0), asked(1));
+    first.expect("a look of its own");
+    second.expect("a look after the one that was under way");
 }
