@@ -10,7 +10,7 @@ use super::{
     event::{EntryKey, List, Outcome, RunEvent},
     forward, lists, next,
     path::Path,
-    plan::inside,
+    plan::{ITEMS_MAX, inside},
     resume,
     state::{Run, Stage, StepRun},
     todo::{At, Todo},
@@ -83,7 +83,10 @@ fn checked(run: &Run, event: &RunEvent) -> Check {
     match event {
         // also for a reason from outside: what is under way then is in doubt when it goes on
         RunEvent::RunStarted { .. } | RunEvent::RunParked { .. } => Ok(()),
-        RunEvent::ForeachStarted { step, .. } => expands(run, step, true),
+        RunEvent::ForeachStarted { step, items } => {
+            require(items.len() <= ITEMS_MAX, "it has too many items")?;
+            expands(run, step, true)
+        }
         RunEvent::CallStarted { step, .. } => expands(run, step, false),
         RunEvent::ForeachStopped { step, item } => stops(run, step, item),
         RunEvent::StepSkipped { step } => {

@@ -29,7 +29,13 @@ pub(super) struct Broken {
 
 /// The steps that were started, the last one first.
 pub(super) fn started(run: &Run) -> Vec<(&StepRun, At<'_>)> {
-    let rows = run.steps.iter().filter(|(_, row)| row.started);
+    started_in(run, &Path::root())
+}
+
+/// The steps in a scope that were started, the last one first.
+fn started_in<'r>(run: &'r Run, scope: &Path) -> Vec<(&'r StepRun, At<'r>)> {
+    let rows = run.steps.range(scope..).take_while(|(path, _)| path.is_in(scope));
+    let rows = rows.filter(|(_, row)| row.started);
     let found = rows.filter_map(|(path, row)| {
         Some((row, At { path: path.clone(), step: run.plan.step(path)? }))
     });
@@ -92,8 +98,8 @@ pub(super) fn next<'r>(run: &'r Run, row: &StepRun, at: &At<'r>, list: List) -> 
 /// The next finalizer of one scope that ends: first of what a failure left open inside it, then of
 /// its own steps; the last armed comes first.
 pub(super) fn finalizer<'r>(run: &'r Run, scope: &Path) -> Listed<'r> {
-    let begun = started(run);
-    let inside = begun.iter().filter(|(_, at)| at.path.is_in(scope) && at.scope() != *scope);
+    let begun = started_in(run, scope);
+    let inside = begun.iter().filter(|(_, at)| at.scope() != *scope);
     let own = begun.iter().filter(|(_, at)| at.scope() == *scope);
     for (row, at) in inside.chain(own) {
         match next(run, row, at, List::Finally) {

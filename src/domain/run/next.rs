@@ -81,30 +81,49 @@ fn stop(run: &Run, mut causes: Vec<String>, failure: Option<Failure>) -> Vec<Tod
 
 /// Everything that was started and has no result.
 fn unresolved(run: &Run) -> Vec<Todo<'_>> {
+    let begun = lists::started(run);
+    let mut open = unresolved_entries(run, &begun);
+    let steps = begun.into_iter().filter(|(row, _)| row.stage == Stage::Started);
+    open.extend(steps.map(|(_, at)| Todo::Resolve(at)));
+    open
+}
+
+fn unresolved_entries<'r>(run: &'r Run, begun: &[(&StepRun, At<'r>)]) -> Vec<Todo<'r>> {
     let mut open = Vec::new();
-    for (row, at) in lists::started(run) {
+    for (row, at) in begun {
         for list in [List::Undo, List::Finally] {
-            match lists::next(run, row, &at, list) {
+            match lists::next(run, row, at, list) {
                 Listed::Next(todo @ Todo::ResolveEntry(..)) => open.push(todo),
                 Listed::Next(_) | Listed::Clear | Listed::Broken(_) => {}
             }
-        }
-        if row.stage == Stage::Started {
-            open.push(Todo::Resolve(at));
         }
     }
     open
 }
 
-/// The way back: steps in doubt first (a failed one may have taken effect, too), then the scopes
-/// that are still open from the inside out, then undo, the last step first, then the run's own
-/// finalizers.
+/// The way back: what is under way or in doubt first (a failed one may have taken effect, too; it
+/// parks where nobody can tell), then the scopes that are still open from the inside out, then undo,
+/// the last step first, then the run's own finalizers.
 fn back<'r>(run: &'r Run, unwind: &Unwind) -> Vec<Todo<'r>> {
     let begun = lists::started(run);
+    let mut open = unresolved_entries(run, &begun);
     let asked = begun.iter().filter(|(row, at)| must_ask(row, at, unwind.undo));
-    let asked: Vec<_> = asked.map(|(_, at)| Todo::Resolve(at.clone())).collect();
-    if !asked.is_empty() {
-        return asked;
+    open.extend(asked.map(|(_, at)| Todo::Resolve(at.clone())));
+    if !open.is_empty() {
+        return open;
+    }
+    // what may still be going on is not touched, unless somebody who gave the run up has looked
+    let doubted = begun.iter().find_map(|(row, at)| match &row.stage {
+        Stage::Doubted { why } if !unwind.is_given_up() => Some((at.path.clone(), why.clone())),
+        Stage::Doubted { .. }
+        | Stage::Started
+        | Stage::Done { .. }
+        | Stage::Skipped
+        | Stage::Failed { .. }
+        | Stage::Disproved => None,
+    });
+    if let Some(found) = doubted {
+        return vec![Todo::Park(parking(run, &[doubt(&found)]))];
     }
     let inner = begun.iter().filter(|(_, at)| !at.scope().is_root());
     let undo = begun.iter().filter(|_| unwind.undo);
@@ -114,7 +133,6 @@ fn back<'r>(run: &'r Run, unwind: &Unwind) -> Vec<Todo<'r>> {
     for ((row, at), list) in order.chain(outer.map(|step| (step, List::Finally))) {
         match lists::next(run, row, at, list) {
             Listed::Next(todo) => return vec![todo],
-            // somebody who gave the run up has looked already
             Listed::Broken(broken) if broken.is_doubt && !unwind.is_given_up() => {
                 return vec![Todo::Park(parking(run, &[broken.why]))];
             }

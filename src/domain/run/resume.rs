@@ -27,7 +27,10 @@ pub fn retry(run: &Run) -> Vec<Path> {
     let broken = run.entries.iter().filter(|(_, row)| row.stage.is_broken());
     if run.unwind.is_some() {
         // on the way back nothing begins anew; only what could not be told or done is tried again
-        return sorted(broken.map(|(key, _)| key.step.clone()).collect());
+        let doubted =
+            run.steps.iter().filter(|(_, row)| matches!(row.stage, Stage::Doubted { .. }));
+        let doubted = doubted.map(|(path, _)| path.clone());
+        return sorted(broken.map(|(key, _)| key.step.clone()).chain(doubted).collect());
     }
     let found = forward::walk(run, &BTreeSet::new());
     let mut paths: Vec<Path> = found.doubted.into_iter().map(|(path, _)| path).collect();
@@ -201,6 +204,11 @@ pub(super) fn follow(run: &mut Run, path: &Path) {
     let entries = run.entries.iter().any(|(key, row)| broken(key, row));
     if entries || run.unwind.is_some() {
         run.entries.retain(|key, row| !broken(key, row));
+        let doubted =
+            run.steps.get_mut(path).filter(|row| matches!(row.stage, Stage::Doubted { .. }));
+        if let Some(row) = doubted.filter(|_| !entries) {
+            row.stage = Stage::Started;
+        }
         return;
     }
     let holds_steps = run.plan.step(path).is_some_and(|step| match &step.kind {

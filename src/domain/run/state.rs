@@ -285,7 +285,7 @@ impl Run {
             (None, None, Some(unwind)) if unwind.undo => "undoing",
             (None, None, Some(_)) => "finalizing",
             (None, None, None) if self.is_asking() => "awaiting_approval",
-            (None, None, None) if self.steps.is_empty() && self.items.is_empty() => "planned",
+            (None, None, None) if !self.has_begun(&Path::root()) => "planned",
             (None, None, None) => "running",
         }
     }

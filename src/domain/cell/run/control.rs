@@ -14,7 +14,13 @@ use crate::domain::{
             params::Param,
         },
     },
-    run::{event::RunEvent, next::VERIFY_TIMEOUT, plan::Plan, state::Run, todo::At},
+    run::{
+        event::RunEvent,
+        next::VERIFY_TIMEOUT,
+        plan::{ITEMS_MAX, Plan},
+        state::Run,
+        todo::At,
+    },
 };
 
 /// How a condition that is read again and again stands.
@@ -81,6 +87,11 @@ impl Draft {
             Ok(value) => {
                 let names = value.as_list().into_iter().flatten().filter_map(Value::as_str);
                 let items = in_order(names.map(Arc::from).collect(), &run.plan);
+                if items.len() > ITEMS_MAX {
+                    let text = format!("{} items are more than {ITEMS_MAX}", items.len());
+                    self.fail_unstarted(run, at, Failure::new(ErrorKind::Invalid, text));
+                    return true;
+                }
                 self.record(run.id, RunEvent::ForeachStarted { step: at.path.clone(), items });
             }
             Err(error) => {

@@ -71,6 +71,52 @@ fn a_step_of_which_nobody_can_tell_parks_and_is_asked_again() {
     assert_eq!(frontier(&run), ["undo a 0"]);
 }
 
+/// An effect that could not be ended at its limit may still be going on.
+/// Rows: A5, A6.
+#[test]
+fn what_may_still_be_going_on_is_not_taken_back() {
+    let mut run = begin(ONE);
+    does(&mut run, "a", true);
+    let start = started(&run, "b");
+    journal(&mut run, [start, unwind(Outcome::Cancelled, true), doubted("b")]);
+    assert!(frontier(&run)[0].starts_with("park: step b was started"), "{:?}", frontier(&run));
+    journal(&mut run, [parked()]);
+    let again = resumed(&run);
+    journal(&mut run, [again]);
+    assert_eq!(frontier(&run), ["? b"]);
+    journal(&mut run, [super::disproved("b")]);
+    assert_eq!(frontier(&run), ["undo a 0"]);
+}
+
+/// A finalizer of one item is under way when the run turns back.
+#[test]
+fn what_is_under_way_comes_to_its_result_before_a_run_parks_on_its_way_back() {
+    let mut run = begin(
+        "
+    - name: each
+      foreach:
+        in: 'params.members'
+        as: m
+        mode: {parallel: 2}
+        do:
+          - name: a
+            do.it: {}
+            finally: [{do.tidy: {}}]
+",
+    );
+    journal(&mut run, [super::items("each", &["m1", "m2"])]);
+    does(&mut run, "each[m1].a", true);
+    let finalizer = key("each[m1].a", List::Finally, 0);
+    let start = entry_started(&run, finalizer.clone());
+    let other = started(&run, "each[m2].a");
+    journal(&mut run, [start, other, unwind(Outcome::Cancelled, true)]);
+    assert_eq!(frontier(&run), ["? finally each[m1].a 0", "? each[m2].a"]);
+    journal(&mut run, [doubted("each[m2].a")]);
+    assert_eq!(frontier(&run), ["? finally each[m1].a 0"]);
+    journal(&mut run, [super::entry_done(finalizer)]);
+    assert!(frontier(&run)[0].starts_with("park: step each[m2].a was started"));
+}
+
 /// Rows: A5, A6.
 #[test]
 fn an_undo_that_cannot_be_told_parks_and_is_never_called_done() {

@@ -3,7 +3,7 @@
 use super::{
     Driver, at, begin, begin_with, called, does, failed, frontier, items, journal, started,
 };
-use crate::domain::run::{event::RunEvent, state::Stage};
+use crate::domain::run::{event::RunEvent, plan::ITEMS_MAX, state::Stage};
 
 const TWO: &str = "
     - name: a
@@ -199,6 +199,16 @@ fn a_parallel_loop_has_several_things_to_do_and_never_too_many() {
     assert_eq!(frontier(&run), ["? each[m1].in", "finally each[m2].in 0"]);
     super::tidies(&mut run, super::key("each[m2].in", super::List::Finally, 0));
     assert_eq!(frontier(&run), ["? each[m1].in", "begin each[m3].in"]);
+}
+
+#[test]
+fn a_loop_over_more_than_anybody_can_follow_is_refused() {
+    let mut run = begin(LOOP);
+    let names: Vec<String> = (0..=ITEMS_MAX).map(|n| format!("n{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let why = super::refused(&mut run, &items("each", &names)).why;
+    assert_eq!(why, "it has too many items");
+    journal(&mut run, [items("each", &names[1..])]);
 }
 
 #[test]
