@@ -1,7 +1,5 @@
 //! What a decision rests on: facts drawn from the cell, and the guards of a playbook that destroys.
 
-use std::time::Duration;
-
 use super::{
     Cell,
     fault::domain_of,
@@ -9,7 +7,7 @@ use super::{
 };
 use crate::domain::{
     base::{
-        id::{IncidentId, ResponseName, RunId},
+        id::{IncidentId, MemberName, ResponseName, RunId},
         time::Time,
     },
     etcd::{
@@ -20,7 +18,8 @@ use crate::domain::{
     },
     incident::{
         Incident,
-        decision::{self, Action, Decision, Destruction, Facts, GraceFacts, Reason},
+        decision::{self, Action, Decision, Facts, GraceFacts, Reason},
+        guard::Guard,
         ledger::Ledger,
     },
     inventory::Mode,
@@ -30,9 +29,6 @@ use crate::domain::{
         response::{Response, Rung},
     },
 };
-
-/// The window of the daily limit.
-const DAY: Duration = Duration::from_hours(24);
 
 /// The decision for an incident, with the rung it is about.
 pub(super) fn decision_for(
@@ -67,8 +63,9 @@ pub(super) fn decision_for(
         conflict: cell.state.open_run().map(|run| run.id),
         ledger: &ledger,
         guards: &response.guards,
-        destruction: playbook
-            .map(|playbook| destruction_of(cell, playbook.destroys, cell.look(), now)),
+        declared: playbook.map_or_else(Vec::new, |playbook| {
+            declared(cell, &Declares::at_dispatch(cell, playbook.destroys), cell.look())
+        }),
     };
     let decision = decision::decide(&facts);
     (rung, decision)
@@ -120,56 +117,113 @@ fn grace_facts(
     }
 }
 
-/// What the evidence of this look allows a playbook that destroys something.
-pub(super) fn destruction_of(
-    cell: &Cell,
-    destroys: Destroys,
-    look: Option<&Observation>,
-    now: Time,
-) -> Destruction<'static> {
-    let members = look.map(|look| &look.judgement.members);
-    let voters = || members.into_iter().flatten().filter(|(_, member)| member.voter);
-    let reachable = |m: &MemberState| {
+/// What decides which guards a playbook brings along.
+pub(super) struct Declares {
+    /// What it may destroy.
+    pub destroys: Destroys,
+    /// Whether a person approves, or did: then the loss budget, an open loss and the daily limit are
+    /// that person's to weigh.
+    pub by_person: bool,
+    /// What is known of the loss.
+    pub loss: Expected,
+}
+
+/// What is known of the loss when guards are asked.
+pub(super) enum Expected {
+    /// The run has chosen a survivor: the upper bound in revisions, `None` where it is unknown.
+    Chosen(Option<u64>),
+    /// Nothing is chosen yet: what the look says. Where a survivor must be stopped and read first, the
+    /// run asks at its `approve` step.
+    FromLook,
+}
+
+impl Declares {
+    /// Before anything of the playbook ran.
+    pub(super) fn at_dispatch(cell: &Cell, destroys: Destroys) -> Self {
+        let by_person = cell.inventory().mode == Mode::Propose;
+        Self { destroys, by_person, loss: Expected::FromLook }
+    }
+}
+
+/// The guards that a playbook's declarations come to, with what this look says of each.
+pub(super) fn declared(cell: &Cell, declares: &Declares, look: Option<&Observation>) -> Vec<Guard> {
+    if declares.destroys == Destroys::Nothing {
+        return Vec::new();
+    }
+    let destroys_data = declares.destroys == Destroys::Data;
+    let mut guards = vec![version(cell, look), capability(cell, declares)];
+    if destroys_data {
+        guards.push(Guard::Survivor { is_there: voters(look).any(|(_, m)| holds_data(m)) });
+    }
+    guards.push(permanence(look));
+    if destroys_data && !declares.by_person {
+        guards.extend(loss_budget(cell, declares, look));
+        guards.push(Guard::LossOpen(cell.state.open_loss().map(|loss| loss.id)));
+        guards.push(Guard::DailyLimit(cell.state.last_automatic()));
+    }
+    let own_store = "the journal lies in a data directory of this cluster";
+    guards.push(Guard::OwnStore(cell.setup.store_on_target.then_some(own_store)));
+    guards
+}
+
+fn voters(look: Option<&Observation>) -> impl Iterator<Item = (&MemberName, &MemberState)> {
+    look.into_iter().flat_map(|look| &look.judgement.members).filter(|(_, member)| member.voter)
+}
+
+fn holds_data(member: &MemberState) -> bool {
+    member.alive == Some(true) || member.data == Some(DataState::Present)
+}
+
+fn version(cell: &Cell, look: Option<&Observation>) -> Guard {
+    Guard::Version(look.map_or(Ok(()), |look| {
+        let tools = cell.sight.tools.as_ref().and_then(|tools| tools.as_ref().ok());
+        version_gate(look, &cell.held(), cell.sight.observed.as_deref(), tools)
+    }))
+}
+
+fn capability(cell: &Cell, declares: &Declares) -> Guard {
+    Guard::Capability(match (&cell.sight.tools, &declares.loss) {
+        (Some(tools), _) => tools.as_ref().map(drop).map_err(Clone::clone),
+        // a run's were asked for when it was dispatched; a restart forgot the answer
+        (None, Expected::Chosen(_)) => Ok(()),
+        (None, Expected::FromLook) => Err("the tools were not asked for yet".into()),
+    })
+}
+
+/// Data that is gone settles a member that can be fenced; of others only a person's word does.
+fn permanence(look: Option<&Observation>) -> Guard {
+    let is_reachable = |m: &MemberState| {
         look.and_then(|look| look.evidence.hosts.get(&m.host)).is_none_or(|host| host.reachable)
     };
-    // data that is gone settles it where the member can be fenced; of others only a word does
     let is_settled = |m: &MemberState| match m.permanence {
-        Some(Permanence::DiskGone | Permanence::DataGone) => reachable(m),
+        Some(Permanence::DiskGone | Permanence::DataGone) => is_reachable(m),
         Some(Permanence::HostOff | Permanence::Fenced | Permanence::Attested) => true,
         None => false,
     };
-    let dead = voters().filter(|(_, m)| m.alive != Some(true) && !is_settled(m));
-    let holds = |m: &MemberState| m.alive == Some(true) || m.data == Some(DataState::Present);
-    let unread = voters().any(|(_, m)| holds(m) && m.revision.is_none());
-    let has_survivor = voters().any(|(_, m)| holds(m));
-    Destruction {
-        destroys,
-        version: look.map_or(Ok(()), |look| {
-            let tools = cell.sight.tools.as_ref().and_then(|tools| tools.as_ref().ok());
-            version_gate(look, &cell.held(), cell.sight.observed.as_deref(), tools)
-        }),
-        capability: match &cell.sight.tools {
-            Some(tools) => tools.as_ref().map(drop).map_err(Clone::clone),
-            None => Err("the tools were not asked for yet".into()),
-        },
-        has_survivor,
-        may_return: dead.map(|(name, member)| format!("{name}: {}", member.why)).collect(),
-        approved_by_person: cell.inventory().mode == Mode::Propose,
-        loss_upper: look.and_then(|look| look.loss.as_ref()).and_then(|loss| loss.upper),
-        loss_is_deferred: unread,
-        loss_budget: cell.inventory().loss_budget_revisions,
-        open_loss: cell.state.open_loss().map(|loss| loss.id),
-        last_automatic: cell.state.last_automatic().filter(|at| now.since(*at) < DAY),
-        own_store: (destroys != Destroys::Nothing && cell.setup.store_on_target)
-            .then_some("the journal lies in a data directory of this cluster"),
-    }
+    let dead = voters(look).filter(|(_, m)| m.alive != Some(true) && !is_settled(m));
+    let may_return = dead.map(|(name, member)| format!("{name}: {}", member.why)).collect();
+    Guard::Permanence { may_return }
+}
+
+/// Not asked while the revision of one who holds data is not known: it must be read first.
+fn loss_budget(cell: &Cell, declares: &Declares, look: Option<&Observation>) -> Option<Guard> {
+    let upper = match declares.loss {
+        Expected::Chosen(upper) => upper,
+        Expected::FromLook => {
+            if voters(look).any(|(_, m)| holds_data(m) && m.revision.is_none()) {
+                return None;
+            }
+            look.and_then(|look| look.loss.as_ref()).and_then(|loss| loss.upper)
+        }
+    };
+    Some(Guard::LossBudget { upper, budget: cell.inventory().loss_budget_revisions })
 }
 
 /// What the guards say to somebody who only wants to see: no incident, no pace.
 pub fn preview_decision(cell: &Cell, destroys: Destroys, now: Time) -> Decision {
-    let what = destruction_of(cell, destroys, cell.look(), now);
+    let declares = Declares::at_dispatch(cell, destroys);
     let conflict = cell.state.open_run().map(|run| run.id);
-    guarded(cell, cell.look(), what, now, conflict)
+    guarded(cell, cell.look(), &declares, now, conflict)
 }
 
 /// What the guards say to a run under way, on its own look: its pace was decided when it was
@@ -177,16 +231,16 @@ pub fn preview_decision(cell: &Cell, destroys: Destroys, now: Time) -> Decision 
 pub(super) fn running_decision(
     cell: &Cell,
     look: &Observation,
-    what: Destruction<'_>,
+    declares: &Declares,
     now: Time,
 ) -> Decision {
-    guarded(cell, Some(look), what, now, None)
+    guarded(cell, Some(look), declares, now, None)
 }
 
 fn guarded(
     cell: &Cell,
     look: Option<&Observation>,
-    what: Destruction<'_>,
+    declares: &Declares,
     now: Time,
     conflict: Option<RunId>,
 ) -> Decision {
@@ -220,7 +274,7 @@ fn guarded(
         conflict,
         ledger: &ledger,
         guards: &guards,
-        destruction: Some(what),
+        declared: declared(cell, declares, look),
     };
     decision::decide(&facts)
 }
@@ -237,3 +291,6 @@ fn verdict_line(look: Option<&Observation>) -> String {
         format!("{}: {}", look.judgement.quorum, look.judgement.reason)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,10 @@ pub mod bounds;
 pub mod correlation;
 pub mod decision;
 pub mod grace;
+pub mod guard;
 pub mod ledger;
 pub mod owners;
+pub mod reason;
 
 use serde::{Deserialize, Serialize};
 

@@ -175,18 +175,18 @@ fn of_reason(view: &WhyView, decision: &DecisionView) -> Option<String> {
 fn of_limit(reason: &str, cluster: &str, response: &str) -> Option<String> {
     let text = match reason {
         "loss_budget" => format!(
-            "so that a person is asked and shown the loss: set `mode: propose` of {cluster} in \
-             quorate.yaml; to let more be lost unasked: raise its `loss_budget.revisions`; then restart \
-             quorate, which takes either in"
+            "so that a person is asked and shown the loss: set `mode: propose` of {cluster} in its entry \
+             of `clusters`; to let more be lost unasked: raise its `loss_budget.revisions`; a changed \
+             file is in force within seconds"
         ),
         "daily_limit" => format!(
-            "wait; or, so that a person is asked at once: set `mode: propose` of {cluster} in \
-             quorate.yaml and restart quorate, which takes it in"
+            "wait; or, so that a person is asked at once: set `mode: propose` of {cluster} in its entry \
+             of `clusters`; a changed file is in force within seconds"
         ),
         "attempts" => format!(
             "see why the earlier runs failed (quorate runs) and put that right; then wait until the \
-             oldest is out of the window, or raise `guards.attempts` of {response} in its rules file \
-             and restart quorate, which takes it in"
+             oldest is out of the window, or raise `guards.attempts` of {response} in its rules file; a \
+             changed file is in force within seconds"
         ),
         _ => return None,
     };
@@ -210,7 +210,7 @@ mod tests {
         ];
         for (reason, keys) in keys {
             let text = of_limit(reason, "c1", "etcd-quorum-lost").unwrap();
-            for word in keys.iter().chain(&["restart quorate"]) {
+            for word in keys.iter().chain(&["a changed file is in force"]) {
                 assert!(text.contains(word), "{reason} does not name {word}: {text}");
             }
         }

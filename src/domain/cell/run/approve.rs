@@ -8,7 +8,7 @@ use crate::domain::{
         id::{EtcdId, MemberName},
         time::Time,
     },
-    cell::guards,
+    cell::guards::{self, Declares, Expected},
     etcd::{
         digest::{self, Survivor},
         evidence::{Epoch, MemberEvidence},
@@ -160,15 +160,12 @@ impl Draft {
         chosen: Option<&Choice>,
         approved: bool,
     ) -> Result<(), Failure> {
-        let destroys = run.plan.destroys;
-        let mut what = guards::destruction_of(&self.cell, destroys, Some(look), self.now);
-        what.loss_upper = chosen.and_then(|chosen| chosen.upper);
-        what.loss_is_deferred = false;
-        if self.cell.sight.tools.is_none() {
-            what.capability = Ok(()); // asked at dispatch; a restart forgot the answer
-        }
-        what.approved_by_person = approved;
-        let decision = guards::running_decision(&self.cell, look, what, self.now);
+        let declares = Declares {
+            destroys: run.plan.destroys,
+            by_person: approved,
+            loss: Expected::Chosen(chosen.and_then(|chosen| chosen.upper)),
+        };
+        let decision = guards::running_decision(&self.cell, look, &declares, self.now);
         match decision.reason {
             None => Ok(()),
             Some(reason) => {

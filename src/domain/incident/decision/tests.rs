@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::incident::ledger::Attempt;
+use crate::domain::{base::id::LossId, incident::ledger::Attempt};
 
 const GUARDS: Guards = Guards {
     tolerance: Duration::ZERO,
@@ -19,21 +19,33 @@ const GUARDS: Guards = Guards {
 };
 const NOW: Time = Time(10_000_000);
 
-fn destruction() -> Destruction<'static> {
-    Destruction {
-        destroys: Destroys::Data,
-        version: Ok(()),
-        capability: Ok(()),
-        has_survivor: true,
-        may_return: Vec::new(),
-        approved_by_person: false,
-        loss_upper: Some(0),
-        loss_is_deferred: false,
-        loss_budget: 0,
-        open_loss: None,
-        last_automatic: None,
-        own_store: None,
-    }
+/// All the guards that a playbook can bring along, and none of them holds.
+fn all_pass() -> Vec<Guard> {
+    vec![
+        Guard::Version(Ok(())),
+        Guard::Capability(Ok(())),
+        Guard::Survivor { is_there: true },
+        Guard::Permanence { may_return: Vec::new() },
+        Guard::LossBudget { upper: Some(0), budget: 0 },
+        Guard::LossOpen(None),
+        Guard::DailyLimit(None),
+        Guard::OwnStore(None),
+    ]
+}
+
+/// The same, and each of them holds.
+fn all_hold() -> Vec<(Guard, &'static str, Reason)> {
+    let loss = LossId(Uuid::from_u128(1));
+    vec![
+        (Guard::Version(Err("3.4".into())), "skip", Reason::Version),
+        (Guard::Capability(Err("no etcdutl".into())), "skip", Reason::Capability),
+        (Guard::Survivor { is_there: false }, "escalate", Reason::NoSurvivor),
+        (Guard::Permanence { may_return: vec!["m2: stopped".into()] }, "ask", Reason::Permanence),
+        (Guard::LossBudget { upper: Some(1), budget: 0 }, "ask", Reason::LossBudget),
+        (Guard::LossOpen(Some(loss)), "ask", Reason::LossOpen),
+        (Guard::DailyLimit(Some(NOW)), "wait", Reason::DailyLimit),
+        (Guard::OwnStore(Some("the journal is here")), "skip", Reason::OwnStore),
+    ]
 }
 
 fn facts(ledger: &Ledger) -> Facts<'_> {
@@ -57,7 +69,7 @@ fn facts(ledger: &Ledger) -> Facts<'_> {
         conflict: None,
         ledger,
         guards: &GUARDS,
-        destruction: Some(destruction()),
+        declared: all_pass(),
     }
 }
 
@@ -81,14 +93,6 @@ fn ledger(outcomes: &[(Outcome, i64)]) -> Ledger {
 fn check(facts: &Facts<'_>, action: &str, reason: Option<Reason>) {
     let decision = decide(facts);
     assert_eq!((decision.action.label(), decision.reason), (action, reason), "{}", decision.text);
-}
-
-#[track_caller]
-fn check_destruction(change: impl FnOnce(&mut Destruction<'_>), action: &str, reason: Reason) {
-    let ledger = Ledger::default();
-    let mut facts = facts(&ledger);
-    change(facts.destruction.as_mut().unwrap());
-    check(&facts, action, Some(reason));
 }
 
 #[test]
@@ -169,38 +173,38 @@ fn success_cools_down_failure_backs_off_and_too_many_attempts_escalate() {
 
 /// Rows: E14, E15, E16, E21, E25.
 #[test]
-fn what_destroys_data_has_guards_of_its_own() {
-    check_destruction(|d| d.version = Err("3.4".into()), "skip", Reason::Version);
-    check_destruction(|d| d.capability = Err("no etcdutl".into()), "skip", Reason::Capability);
-    check_destruction(|d| d.has_survivor = false, "escalate", Reason::NoSurvivor);
-    check_destruction(|d| d.may_return = vec!["m2: stopped".into()], "ask", Reason::Permanence);
-    check_destruction(|d| d.loss_upper = Some(1), "ask", Reason::LossBudget);
-    check_destruction(|d| d.loss_upper = None, "ask", Reason::LossBudget);
-    let loss = LossId(Uuid::from_u128(1));
-    check_destruction(|d| d.open_loss = Some(loss), "ask", Reason::LossOpen);
-    check_destruction(|d| d.last_automatic = Some(NOW), "wait", Reason::DailyLimit);
-    check_destruction(|d| d.own_store = Some("the journal is here"), "skip", Reason::OwnStore);
+fn each_guard_that_a_playbook_brings_along_holds_it_back_for_its_own_reason() {
+    let ledger = Ledger::default();
+    for (index, (guard, action, reason)) in all_hold().into_iter().enumerate() {
+        let mut facts = facts(&ledger);
+        facts.declared[index] = guard;
+        check(&facts, action, Some(reason));
+    }
 }
 
 #[test]
-fn what_a_person_approves_is_not_bound_by_the_budget_but_by_permanence() {
+fn of_several_the_first_in_the_list_is_the_reason_and_what_binds_every_playbook_goes_before() {
     let ledger = Ledger::default();
     let mut facts = facts(&ledger);
-    let what = facts.destruction.as_mut().unwrap();
-    (what.approved_by_person, what.loss_upper) = (true, None);
-    (what.open_loss, what.last_automatic) = (Some(LossId(Uuid::from_u128(1))), Some(NOW));
+    let held = all_hold();
+    facts.declared = held.iter().map(|(guard, ..)| guard.clone()).collect();
+    for (_, action, reason) in &held {
+        check(&facts, action, Some(*reason));
+        facts.declared.remove(0);
+    }
     check(&facts, "run", None);
-    facts.destruction.as_mut().unwrap().may_return = vec!["m2".into()];
-    check(&facts, "ask", Some(Reason::Permanence));
+    facts.declared.push(Guard::OwnStore(Some("the journal is here")));
+    facts.has_rung = false;
+    check(&facts, "skip", Some(Reason::NoPlaybook));
 }
 
 #[test]
-fn a_loss_that_can_only_be_known_after_the_scratch_copy_is_asked_for_later() {
-    let ledger = Ledger::default();
-    let mut facts = facts(&ledger);
-    let what = facts.destruction.as_mut().unwrap();
-    (what.loss_upper, what.loss_is_deferred) = (None, true);
-    check(&facts, "run", None);
+fn a_limit_that_is_reached_exactly_does_not_hold() {
+    let day_ago = Time(NOW.0 - 24 * 3600 * 1000);
+    assert_eq!(Guard::DailyLimit(Some(day_ago)).decision(NOW), None);
+    assert!(Guard::DailyLimit(Some(Time(day_ago.0 + 1))).decision(NOW).is_some());
+    assert_eq!(Guard::LossBudget { upper: Some(7), budget: 7 }.decision(NOW), None);
+    assert!(Guard::LossBudget { upper: None, budget: u64::MAX }.decision(NOW).is_some());
 }
 
 #[track_caller]
@@ -216,12 +220,13 @@ fn check_text(facts: &Facts<'_>, words: &[&str]) {
 fn a_limit_says_when_it_ends_and_which_key_moves_it() {
     let clean = Ledger::default();
     let mut over = facts(&clean);
-    over.destruction.as_mut().unwrap().loss_upper = None;
-    let budget = ["unknown", "`mode: propose`", "`loss_budget.revisions`", "restart quorate"];
+    over.declared = vec![Guard::LossBudget { upper: None, budget: 0 }];
+    let budget =
+        ["unknown", "`mode: propose`", "`loss_budget.revisions`", "in force within seconds"];
     check_text(&over, &budget);
     let mut daily = facts(&clean);
-    daily.destruction.as_mut().unwrap().last_automatic = Some(NOW);
-    check_text(&daily, &["not before", "`mode: propose`", "restart quorate"]);
+    daily.declared = vec![Guard::DailyLimit(Some(NOW))];
+    check_text(&daily, &["not before", "`mode: propose`", "in force within seconds"]);
     let tried = [
         (Outcome::Failed, 90_000),
         (Outcome::Failed, 9000),
@@ -231,5 +236,5 @@ fn a_limit_says_when_it_ends_and_which_key_moves_it() {
     ];
     let tried = ledger(&tried);
     let ends = Time(NOW.0 - 9_000_000).after(Duration::from_hours(24)).to_string();
-    check_text(&facts(&tried), &[&ends, "`guards.attempts`", "restarted"]);
+    check_text(&facts(&tried), &[&ends, "`guards.attempts`", "in force within seconds"]);
 }
