@@ -174,8 +174,9 @@ impl App {
 
     /// Stops in order.
     pub async fn stop(self) -> anyhow::Result<()> {
-        let Self { door, intake, work, reloading, serving, working, .. } = self;
+        let Self { handle, door, intake, work, reloading, serving, working, .. } = self;
         intake.cancel();
+        handle.state().feed.close(); // who follows along would never let its connection end
         reloading.await.context("the reloads broke")?;
         serving.await.context("the server broke")?.context("the server ended")?;
         door.drained().await;

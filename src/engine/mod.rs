@@ -18,6 +18,7 @@ pub mod clock;
 pub mod commands;
 mod effects;
 mod event;
+pub mod feed;
 pub mod handle;
 pub mod journal;
 mod leash;

@@ -76,6 +76,7 @@ impl Engine {
         }
         self.retire(&settings, &named);
         self.intake.replace_owners(owners);
+        self.state.feed.reloaded(self.clock.now());
     }
 
     /// Clusters that are not named any more: what they left open is closed.

@@ -225,6 +225,7 @@ impl Engine {
     }
 
     fn take_alerts(&mut self, handed: Handed) {
+        self.state.feed.alerts(&handed);
         let Handed { cluster, alerts, forgotten, arrived } = handed;
         self.give(&cluster, Input::Alerts { alerts, forgotten, arrived });
     }
@@ -295,7 +296,7 @@ impl Engine {
         let (cell, at) = (slot.cell.clone(), now.max(slot.last_at));
         match catch_unwind(AssertUnwindSafe(|| cell.step(&inputs, at))) {
             Ok(step) if step.records.is_empty() && step.observed.is_none() => {
-                self.take_over(name, step, at);
+                self.take_over(name, step, at, 0);
                 self.advance(name);
             }
             Ok(step) => self.commit(name, Committing { step, inputs, at }),
@@ -344,12 +345,12 @@ impl Engine {
     async fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
         let Some(committing) = slot.committing.take() else { return Ok(()) };
-        let is_durable = match &result {
-            Ok(_) => true,
+        let last_seq = match &result {
+            Ok(committed) => Some(committed.last_seq),
             Err(CommitError::NotDurable(error)) => {
                 tracing::error!(cluster = %name, error = %chain(error),
                     "the journal did not take a record; nothing was done");
-                false
+                None
             }
             Err(CommitError::Unknown(_)) => self.read_back(&name, &committing).await,
             Err(CommitError::Refused(error)) => {
@@ -359,8 +360,8 @@ impl Engine {
             }
             Err(CommitError::Ended(error)) => return Err(Fatal(chain(error))),
         };
-        if is_durable {
-            self.take_over(&name, committing.step, committing.at);
+        if let Some(last_seq) = last_seq {
+            self.take_over(&name, committing.step, committing.at, last_seq);
         } else {
             self.refuse_orders(&committing.inputs, &result);
             if let Some(slot) = self.slots.get_mut(&name) {
@@ -374,7 +375,7 @@ impl Engine {
     }
 
     /// The next cell counts from now on: published, told, and its effects performed.
-    fn take_over(&mut self, name: &ClusterName, step: Step, at: Time) {
+    fn take_over(&mut self, name: &ClusterName, step: Step, at: Time, last_seq: u64) {
         let Some(slot) = self.slots.get_mut(name) else { return };
         for record in &step.records {
             slot.positions.note(record, slot.next_n);
@@ -388,6 +389,7 @@ impl Engine {
         self.state.note(name, &step.records);
         self.state.forget(&step.forgotten);
         self.state.publish(&cell);
+        self.state.feed.records(name, &step.records, at, last_seq);
         self.narrator.tell(&before, &cell, &step.records, &step.notes, at);
         self.drop_entries(name, dropped);
         for effect in step.effects {
@@ -413,17 +415,18 @@ impl Engine {
         }
     }
 
-    /// Whether what was committed with an unknown answer is there.
-    async fn read_back(&mut self, name: &ClusterName, committing: &Committing) -> bool {
+    /// The place of the last record that was committed with an unknown answer, if they are there.
+    async fn read_back(&mut self, name: &ClusterName, committing: &Committing) -> Option<u64> {
         let stream = StreamName::Cluster(name.clone());
-        let Some(slot) = self.slots.get(name) else { return false };
+        let slot = self.slots.get(name)?;
         let ours = committing.step.records.iter().map(Record::encode);
-        let Ok(ours) = ours.collect::<Result<Vec<String>, _>>() else { return false };
+        let ours = ours.collect::<Result<Vec<String>, _>>().ok()?;
         loop {
             match self.store.read(&stream, slot.next_n).await {
                 Ok(found) => {
+                    let last_seq = found.last()?.seq;
                     let found = found.iter().map(|entry| entry.body.as_str());
-                    return !ours.is_empty() && found.eq(ours.iter().map(String::as_str));
+                    return found.eq(ours.iter().map(String::as_str)).then_some(last_seq);
                 }
                 Err(error) => {
                     tracing::error!(cluster = %name, error = %chain(&error),

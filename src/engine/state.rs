@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use super::{Settings, alerts::table::AlertTable, clock::Clock, journal::Journal};
+use super::{Settings, alerts::table::AlertTable, clock::Clock, feed::Feed, journal::Journal};
 use crate::domain::{
     base::{
         id::{ClusterName, IncidentId, LossId, RunId},
@@ -32,6 +32,8 @@ pub struct State {
     pub clock: Clock,
     /// When the engine came up.
     pub started_at: Time,
+    /// What is committed, for who follows along.
+    pub feed: Arc<Feed>,
     journal: Journal,
     settings: RwLock<Arc<Settings>>,
     cells: RwLock<BTreeMap<ClusterName, Arc<Cell>>>,
@@ -62,6 +64,7 @@ impl State {
             alerts,
             started_at: clock.now(),
             clock,
+            feed: Arc::default(),
             journal,
             settings: RwLock::new(settings),
             cells: RwLock::default(),

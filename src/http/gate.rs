@@ -34,6 +34,8 @@ pub(super) enum Class {
     Order,
     /// What people and pages read.
     Read,
+    /// Who follows along; a place is kept as long as the stream lasts.
+    Stream,
     /// `/metrics`.
     Scrape,
     /// `/-/healthy` and `/-/ready`.
@@ -43,8 +45,15 @@ pub(super) enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 6] =
-        [Self::Webhook, Self::Order, Self::Read, Self::Scrape, Self::Probe, Self::Reload];
+    const ALL: [Self; 7] = [
+        Self::Webhook,
+        Self::Order,
+        Self::Read,
+        Self::Stream,
+        Self::Scrape,
+        Self::Probe,
+        Self::Reload,
+    ];
 
     /// Requests under way at once.
     const fn places(self) -> usize {
@@ -53,8 +62,8 @@ impl Class {
             Self::Webhook => 256,
             // people, one order each
             Self::Order => 32,
-            // pages that look again every second
-            Self::Read => 64,
+            // pages that look again every second; pages that are open
+            Self::Read | Self::Stream => 64,
             // two Prometheis, and their scrapes that overlap because one was late
             Self::Scrape => 16,
             // a kubelet, a load balancer, a few watchdogs
@@ -69,6 +78,7 @@ impl Class {
             Self::Webhook => "webhooks",
             Self::Order => "orders",
             Self::Read => "reads",
+            Self::Stream => "streams",
             Self::Scrape => "scrapes",
             Self::Probe => "probes",
             Self::Reload => "reloads",
@@ -107,6 +117,12 @@ impl Places {
     }
 }
 
+/// A hold on the place of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Place(
+    #[expect(dead_code, reason = "held, never read")] Arc<OwnedSemaphorePermit>,
+);
+
 /// The middleware of a class of routes.
 pub(super) async fn pass(
     State((door, class)): State<(Arc<ApiState>, Class)>,
@@ -121,7 +137,12 @@ pub(super) async fn pass(
         door.places.take(class)
     });
     match place {
-        Ok(_place) => next.run(request).await,
+        Ok(place) => {
+            // who answers for longer than its handler runs keeps a hold on it
+            let place = Arc::new(place);
+            request.extensions_mut().insert(Place(Arc::clone(&place)));
+            next.run(request).await
+        }
         Err(refusal) if class == Class::Webhook => webhook::refused(&door, refusal, began),
         // the command line asking where the token is, which it sends next
         Err(refusal @ Refusal::Locked { proof: Some(_), .. }) => refusal.into_response(),
@@ -143,7 +164,9 @@ fn admit(
     let Settings { webhook_bearer, webhook_is_local, access, .. } = settings.as_ref();
     let is_open = match class {
         Class::Webhook => *webhook_is_local && webhook_bearer.is_none(),
-        Class::Order | Class::Read | Class::Reload => matches!(access, Access::Local(_)),
+        Class::Order | Class::Read | Class::Stream | Class::Reload => {
+            matches!(access, Access::Local(_))
+        }
         Class::Scrape | Class::Probe => false,
     };
     if is_open {
@@ -164,7 +187,7 @@ fn admit(
             Some(_) | None => Ok(None),
         },
         Class::Order | Class::Reload => access.commander(headers).map(Some),
-        Class::Read => access.caller(headers).map(Some),
+        Class::Read | Class::Stream => access.caller(headers).map(Some),
         Class::Scrape | Class::Probe => Ok(None),
     }
 }

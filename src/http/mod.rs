@@ -25,6 +25,7 @@ pub mod reload;
 mod seats;
 pub mod secret;
 mod serve;
+mod stream;
 pub mod views;
 mod webhook;
 mod why;
@@ -171,12 +172,14 @@ pub fn router(door: Arc<ApiState>) -> Router {
     let probes =
         Router::new().route("/-/healthy", get(ops::healthy)).route("/-/ready", get(ops::ready));
     let scrapes = Router::new().route("/metrics", get(ops::metrics));
+    let streams = Router::new().route("/api/v1/stream", get(stream::stream));
     let reloads = post(reload::reload).put(reload::reload);
     let reloads = Router::new().route("/-/reload", reloads);
     Router::new()
         .merge(gated(Class::Webhook, webhook))
         .merge(gated(Class::Order, orders()))
         .merge(gated(Class::Read, reads()))
+        .merge(gated(Class::Stream, streams))
         .merge(gated(Class::Scrape, scrapes))
         .merge(gated(Class::Probe, probes))
         .merge(gated(Class::Reload, reloads))

@@ -114,8 +114,10 @@ async fn talk(stream: TcpStream, sitting: Sitting, router: Router, cancel: Cance
     // small answers go out at once; where that cannot be set they are only later
     drop(stream.set_nodelay(true));
     let seat = Arc::clone(&sitting.0);
-    let service = service_fn(|request: Request<Incoming>| {
-        let working = seat.work();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let working = Arc::new(seat.work());
+        // an answer without an end holds on to it: its client is not idle
+        request.extensions_mut().insert(Arc::clone(&working));
         let answer = router.clone().oneshot(request.map(Timed::body));
         async move {
             let answer = answer.await;

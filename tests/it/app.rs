@@ -259,7 +259,7 @@ impl TestApp {
     }
 
     /// Runs a verb of the built program against this server.
-    pub(crate) async fn cli(&self, args: &[&str]) -> Attribution {
+    pub(crate) async fn cli(&self, args: &[&str]) -> Ended {
         said(args, &[("QUORATE_SERVER", &self.url)]).await
     }
 
@@ -271,18 +271,18 @@ impl TestApp {
 
 /// What a verb did.
 #[derive(Clone, Debug)]
-pub(crate) struct Attribution {
+pub(crate) struct Ended {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 /// Runs a verb of the built program.
-pub(crate) async fn said(args: &[&str], env: &[(&str, &str)]) -> Attribution {
+pub(crate) async fn said(args: &[&str], env: &[(&str, &str)]) -> Ended {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_quorate"));
     command.args(args).envs(env.iter().copied()).env("COLUMNS", "100").current_dir(repository(""));
     let output = command.output().await.unwrap();
-    Attribution {
+    Ended {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

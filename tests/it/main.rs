@@ -10,4 +10,5 @@ mod reload;
 mod roles;
 mod serve;
 mod store;
+mod stream;
 mod webhook;

@@ -34,7 +34,7 @@ fn change(dir: &Path, sql: &str) {
     Connection::open(dir.join("journal.db")).unwrap().execute_batch(sql).unwrap();
 }
 
-async fn verb(verb: &str, dir: &Path) -> crate::app::Attribution {
+async fn verb(verb: &str, dir: &Path) -> crate::app::Ended {
     said(&["store", verb, dir.to_str().unwrap()], &[]).await
 }
 

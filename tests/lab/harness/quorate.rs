@@ -193,7 +193,7 @@ fn etcd_section(etcd: &Etcd) -> Value {
 
 /// What a verb of the CLI did.
 #[derive(Clone, Debug)]
-pub(crate) struct Attribution {
+pub(crate) struct Ended {
     /// Exit code.
     pub(crate) code: i32,
     /// Standard output.
@@ -288,14 +288,14 @@ impl Quorate {
     }
 
     /// Runs a verb of the CLI against this server.
-    pub(crate) fn cli(&self, args: &[&str]) -> Attribution {
+    pub(crate) fn cli(&self, args: &[&str]) -> Ended {
         let mut command = Command::new(PROGRAM);
         command.args(args).env("QUORATE_SERVER", &self.url).current_dir(self.dir.path());
         if self.token.is_some() {
             command.arg("--token-file").arg(self.dir.join("token"));
         }
         let output = command.output().unwrap();
-        Attribution {
+        Ended {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
