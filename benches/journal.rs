@@ -134,7 +134,7 @@ impl History {
         report(&format!("read {} heads, {snapshots} bytes of snapshots", heads.len()), began);
         let began = Instant::now();
         let (mut entries, mut bytes) = (0, 0);
-        let mut all = store.read_all();
+        let mut all = store.read_tails();
         while let Some(chunk) = all.try_next().await? {
             entries += chunk.len();
             bytes += chunk.iter().map(|entry| entry.body.len()).sum::<usize>();
@@ -158,7 +158,7 @@ impl History {
         let mut longest = Instant::now().elapsed();
         for head in heads {
             let one = Instant::now();
-            store.compact(&head.stream, head.n, head.fence, Some(vec![b'x'; of_one])).await?;
+            store.compact(&head.stream, head.n, head.fence, vec![b'x'; of_one]).await?;
             longest = longest.max(one.elapsed());
         }
         report(&format!("compact {count} streams, the longest {} ms", longest.as_millis()), began);

@@ -71,7 +71,8 @@
 //!
 //! - *Why was nothing done?* `quorate why` shows [`domain::incident::decision::Decision`]; the guards
 //!   stand in their order in [`domain::incident::decision::decide`].
-//! - *What happens after a crash?* [`engine::Engine::start`] folds the journal; a step without a
+//! - *What happens after a crash?* [`engine::Engine::start`] folds the journal, each stream from its
+//!   [snapshot](domain::journal::snapshot) on; a step without a
 //!   result is in doubt, and its action is asked before anything is repeated ([`domain::run::next`]
 //!   says so, [`domain::cell::run`] does it).
 //! - *Where does a new action go?* One file in the room of its system (`targets/*/actions`) with its

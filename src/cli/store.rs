@@ -16,7 +16,10 @@ use crate::{
         alert::Alert,
         base::time::Time,
         etcd::evidence::Observed,
-        journal::record::{DecodeError, Record},
+        journal::{
+            record::{DecodeError, Record},
+            snapshot::Snapshot,
+        },
     },
     engine::chain,
     store::{
@@ -153,11 +156,24 @@ impl<'s> Report<'s> {
         let mut heads = BTreeMap::new();
         for head in seen.streams() {
             match head {
-                Ok(head) => drop(heads.insert(head.stream.clone(), head)),
+                Ok(head) => {
+                    self.snapshot(&head, out);
+                    heads.insert(head.stream.clone(), head);
+                }
                 Err(error) => self.wrong(out, &format!("a stream: {error}"), RESTORE),
             }
         }
         heads
+    }
+
+    fn snapshot(&mut self, head: &StreamHead, out: &mut Out) {
+        let Some(bytes) = &head.snapshot else { return };
+        if let Err(error) = Snapshot::decode(bytes) {
+            let text = format!("{}: its snapshot: {}", head.stream, chain(&error));
+            let way_out = "none is needed: the next start reads the entries that it stands for, \
+                and makes another";
+            self.wrong(out, &text, way_out);
+        }
     }
 
     fn entry(
@@ -175,10 +191,9 @@ impl<'s> Report<'s> {
             entry.stream, entry.n, entry.seq, entry.kind, entry.at
         );
         match heads.get(&entry.stream) {
-            Some(head) if entry.n >= head.compacted && entry.n < head.n => {}
+            Some(head) if entry.n < head.n => {}
             Some(head) => {
-                let (from, to) = (head.compacted, head.n);
-                let text = format!("{place}: lies outside of its stream, which is {from} to {to}");
+                let text = format!("{place}: lies behind the end of its stream at {}", head.n);
                 self.wrong(out, &text, RESTORE);
             }
             None => self.wrong(out, &format!("{place}: belongs to no stream"), RESTORE),

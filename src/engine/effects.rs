@@ -53,6 +53,8 @@ pub(super) struct Performer {
     calm: Arc<Semaphore>,
     urgent: Arc<Semaphore>,
     acting: Arc<Semaphore>,
+    /// For what is nobody's effect: one at a time, so that it takes nobody's processor or disk.
+    asides: Arc<Semaphore>,
     /// Looks and calls that may be under way, as the semaphores were last given.
     sizes: (usize, usize),
 }
@@ -82,6 +84,7 @@ impl Performer {
             calm: Arc::new(Semaphore::new(looking)),
             urgent: Arc::new(Semaphore::new(looking)),
             acting: Arc::new(Semaphore::new(acting)),
+            asides: Arc::new(Semaphore::new(1)),
             sizes: (looking, acting),
         }
     }
@@ -303,6 +306,23 @@ impl Performer {
             let Some(result) = cancel.run_until_cancelled(work).await else { return };
             let input = Input::Called(Box::new(Answer { key, result }));
             if events.send(Event::Input(name, input)).await.is_err() {
+                tracing::debug!("the engine has stopped");
+            }
+        });
+    }
+
+    /// Does what is nobody's effect, when its turn comes. It brings back one event, or nothing where
+    /// all ends.
+    pub(super) fn aside(&self, work: impl Future<Output = Event> + Send + 'static) {
+        let (events, turns, cancel) =
+            (self.events.clone(), self.asides.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            let work = async {
+                let _turn = turns.acquire_owned().await.ok();
+                work.await
+            };
+            let Some(event) = cancel.run_until_cancelled(work).await else { return };
+            if events.send(event).await.is_err() {
                 tracing::debug!("the engine has stopped");
             }
         });

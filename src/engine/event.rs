@@ -13,6 +13,7 @@ use crate::{
             order::{Order, Reply},
         },
         inventory::Cluster,
+        journal::snapshot::Rested,
     },
     targets::Target,
 };
@@ -26,6 +27,15 @@ pub struct Reload {
     pub clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
 }
 
+/// A snapshot that was taken.
+#[derive(Debug)]
+pub(super) struct Compacted {
+    /// The position behind the last entry that it stands for.
+    pub(super) upto: u64,
+    /// What it holds in brief.
+    pub(super) rested: Rested,
+}
+
 /// Something the shell handles.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -33,6 +43,8 @@ pub(super) enum Event {
     Input(ClusterName, Input),
     /// A person wants something of one cluster.
     Order(ClusterName, Order, oneshot::Sender<Result<Reply, CommandError>>),
+    /// A snapshot was taken, or not.
+    Compacted(ClusterName, Option<Compacted>),
     /// Works by something else from now on; with the cells of the clusters that are new.
     Reload(Box<Reload>, Vec<Recovered>, oneshot::Sender<()>),
 }

@@ -30,7 +30,7 @@ pub const HANDED_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) events: mpsc::Sender<Event>,
-    /// Only for what a reload adds.
+    /// Only to be read: what a reload adds, and what is over.
     pub(super) store: Arc<dyn Store>,
     /// Held by the one reload that is under way.
     pub(super) reloading: Arc<Mutex<()>>,

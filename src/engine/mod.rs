@@ -16,6 +16,7 @@
 pub mod alerts;
 pub mod clock;
 pub mod commands;
+mod compact;
 mod effects;
 mod event;
 pub mod feed;
@@ -23,6 +24,7 @@ pub mod handle;
 pub mod journal;
 mod leash;
 mod narrate;
+mod recall;
 mod recover;
 mod reload;
 mod scrape;

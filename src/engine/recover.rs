@@ -1,18 +1,14 @@
 //! A start is a replay: the journal is folded by the same code that folds live records.
 
+mod fold;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use futures::StreamExt as _;
-
-use super::{
-    Settings,
-    clock::Clock,
-    leash::Leash,
-    slot::{Positions, Slot},
-};
+use self::fold::Folded;
+use super::{Settings, clock::Clock, leash::Leash, slot::Slot};
 use crate::{
     domain::{
         base::{id::ClusterName, time::Time},
@@ -20,14 +16,11 @@ use crate::{
         etcd::evidence::Observed,
         incident::owners::Owners,
         inventory::Cluster,
-        journal::{
-            cluster::ClusterState,
-            record::{DecodeError, Record},
-        },
+        journal::record::DecodeError,
         rules::action::Call,
         run::apply::Illegal,
     },
-    store::{Entry, Fence, Store, StoreError, StreamName},
+    store::{Fence, Store, StoreError, StreamHead, StreamName},
     targets::Target,
 };
 
@@ -78,10 +71,9 @@ impl Commands for Described {
 pub(super) struct Recovered {
     cell: Cell,
     target: Arc<dyn Target>,
-    next_n: u64,
     last_at: Time,
+    tail: u64,
     fence: Fence,
-    positions: Positions,
 }
 
 impl Recovered {
@@ -92,10 +84,10 @@ impl Recovered {
         observed: Option<Observed>,
         clock: &Clock,
     ) -> Self {
-        let Folded { state, next_n, last_at, positions } = folded;
+        let Folded { state, last_at, tail } = folded;
         let now = clock.now().max(last_at);
         let cell = Cell::new(Arc::new(setup), state, observed, rand_seed(), now);
-        Self { cell, target, next_n, last_at, fence: Fence::default(), positions }
+        Self { cell, target, last_at, tail, fence: Fence::default() }
     }
 
     /// The cell in the shell, with what ends its effects.
@@ -103,10 +95,11 @@ impl Recovered {
         Slot {
             cell: Arc::new(self.cell),
             target: self.target,
-            next_n: self.next_n,
             fence: self.fence,
             last_at: self.last_at,
-            positions: self.positions,
+            tail: self.tail,
+            has_dropped: false,
+            is_compacting: false,
             inbox: VecDeque::new(),
             committing: None,
             not_before: None,
@@ -137,7 +130,7 @@ pub(super) async fn everything(
     store: &Arc<dyn Store>,
     clock: &Clock,
 ) -> Result<Everything, StartError> {
-    let mut folded = fold_all(store).await?;
+    let mut folded = fold::all(store).await?;
     let mut observed = observed(store).await?;
     let mut cells = Vec::with_capacity(clusters.len());
     for (cluster, target) in clusters {
@@ -184,20 +177,18 @@ pub(super) async fn more(
         return Ok(Vec::new());
     }
     let mut observed = observed(store).await?;
-    let mut heads: BTreeMap<StreamName, u64> =
-        store.streams().await?.into_iter().map(|head| (head.stream, head.n)).collect();
+    let heads = store.streams().await?.into_iter();
+    let heads: BTreeMap<StreamName, StreamHead> =
+        heads.map(|head| (head.stream.clone(), head)).collect();
     let streams = clusters.iter().map(|(cluster, _)| StreamName::Cluster(cluster.name.clone()));
     let claims = futures::future::join_all(streams.map(|stream| store.claim(&stream))).await;
     let mut cells = Vec::with_capacity(clusters.len());
     for ((cluster, target), fence) in clusters.into_iter().zip(claims) {
         let (stream, fence) = (StreamName::Cluster(cluster.name.clone()), fence?);
-        let mut folded = Folded::default();
-        if let Some(head) = heads.remove(&stream) {
-            for entry in store.read(&stream, 0).await? {
-                folded.take(&entry, store)?;
-            }
-            folded.next_n = head;
-        }
+        let folded = match heads.get(&stream) {
+            Some(head) => fold::one(head, store).await?,
+            None => Folded::default(),
+        };
         let row = observed.remove(&cluster.name);
         let setup = setup(settings, cluster, &target);
         let recovered = Recovered::new(setup, target, folded, row, clock);
@@ -247,57 +238,6 @@ pub(super) fn setup(settings: &Settings, cluster: Arc<Cluster>, target: &Arc<dyn
 pub(super) fn owners<'a>(cells: impl Iterator<Item = &'a Cell>) -> Arc<Owners> {
     let named = cells.filter(|cell| !cell.setup.is_retired);
     Arc::new(Owners::new(named.map(|cell| (cell.name().clone(), cell.inventory().matches.clone()))))
-}
-
-/// One stream as far as it is read.
-#[derive(Debug, Default)]
-struct Folded {
-    state: ClusterState,
-    next_n: u64,
-    last_at: Time,
-    positions: Positions,
-}
-
-impl Folded {
-    fn take(&mut self, entry: &Entry, store: &Arc<dyn Store>) -> Result<(), StartError> {
-        let (stream, n) = (entry.stream.clone(), entry.n);
-        let record = Record::decode(&entry.kind, entry.ver, &entry.body);
-        let record = record.map_err(|source| StartError::Journal {
-            stream: stream.clone(),
-            n,
-            written_by: store.written_by().unwrap_or_else(|| "of unknown version".into()),
-            source,
-        })?;
-        self.positions.note(&record, n);
-        let legal = self.state.apply(&record, entry.at);
-        legal.map_err(|source| StartError::Illegal { stream, n, source })?;
-        self.next_n = n + 1;
-        self.last_at = self.last_at.max(entry.at);
-        Ok(())
-    }
-}
-
-/// All streams in one pass. What a stream's head tells beyond its last entry was dropped.
-async fn fold_all(store: &Arc<dyn Store>) -> Result<BTreeMap<ClusterName, Folded>, StartError> {
-    let mut folded: BTreeMap<ClusterName, Folded> = BTreeMap::new();
-    let mut chunks = store.read_all();
-    while let Some(chunk) = chunks.next().await {
-        for entry in chunk? {
-            let StreamName::Cluster(name) = &entry.stream else { continue };
-            if !folded.contains_key(name) {
-                folded.insert(name.clone(), Folded::default());
-            }
-            if let Some(folded) = folded.get_mut(name) {
-                folded.take(&entry, store)?;
-            }
-        }
-    }
-    for head in store.streams().await? {
-        if let StreamName::Cluster(name) = head.stream {
-            folded.entry(name).or_default().next_n = head.n;
-        }
-    }
-    Ok(folded)
 }
 
 /// A seed for the ids of one cell: ids of two processes must not meet.

@@ -150,6 +150,9 @@ impl Engine {
     /// Runs until cancelled; then lets calls reach a journal boundary and closes the store.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), Fatal> {
         self.narrator.resumed(self.slots.values().map(|slot| slot.cell.as_ref()));
+        for name in self.slots.keys().cloned().collect::<Vec<_>>() {
+            self.compact_if_any(&name);
+        }
         while !cancel.is_cancelled() {
             self.step_due();
             let due = self.next_due();
@@ -217,6 +220,7 @@ impl Engine {
                 let ticket = self.tickets.take(&cluster, reply);
                 self.give(&cluster, Input::Ordered(ticket, order));
             }
+            Event::Compacted(cluster, done) => self.compacted(&cluster, done),
             Event::Reload(reload, added, done) => {
                 self.reload(*reload, added);
                 done.send(()).unwrap_or_default(); // who asked may have gone
@@ -274,6 +278,7 @@ impl Engine {
             let names: Vec<ClusterName> = self.slots.keys().cloned().collect();
             for name in names {
                 self.give(&name, Input::Sweep(now.before(keep)));
+                self.compact_if_any(&name);
             }
         }
     }
@@ -324,7 +329,7 @@ impl Engine {
         if !entries.is_empty() {
             batch.appends.push(Append {
                 stream: StreamName::Cluster(name.clone()),
-                expected_n: slot.next_n,
+                expected_n: slot.cell.state.next,
                 fence: slot.fence,
                 entries,
             });
@@ -377,13 +382,13 @@ impl Engine {
     /// The next cell counts from now on: published, told, and its effects performed.
     fn take_over(&mut self, name: &ClusterName, step: Step, at: Time, last_seq: u64) {
         let Some(slot) = self.slots.get_mut(name) else { return };
-        for record in &step.records {
-            slot.positions.note(record, slot.next_n);
-            slot.next_n += 1;
+        if !step.records.is_empty() {
+            slot.tail += step.records.len() as u64;
             slot.last_at = at;
         }
         let before = std::mem::replace(&mut slot.cell, Arc::new(step.next));
-        let dropped = slot.positions.take(&step.forgotten);
+        let (incidents, runs) = &step.forgotten;
+        let dropped = before.state.places_of(incidents, runs);
         let (cell, target) = (slot.cell.clone(), slot.target.clone());
         let leash = slot.leash.clone();
         self.state.note(name, &step.records);
@@ -391,7 +396,11 @@ impl Engine {
         self.state.publish(&cell);
         self.state.feed.records(name, &step.records, at, last_seq);
         self.narrator.tell(&before, &cell, &step.records, &step.notes, at);
-        self.drop_entries(name, dropped);
+        if !dropped.is_empty() {
+            self.performer.drop_entries(self.store.clone(), name, dropped);
+            self.compact_after_drop(name);
+        }
+        self.compact_if_long(name);
         for effect in step.effects {
             match effect {
                 Effect::Answer(ticket, result) => {
@@ -409,12 +418,6 @@ impl Engine {
         self.set_timer(name);
     }
 
-    fn drop_entries(&self, name: &ClusterName, places: Vec<u64>) {
-        if !places.is_empty() {
-            self.performer.drop_entries(self.store.clone(), name, places);
-        }
-    }
-
     /// The place of the last record that was committed with an unknown answer, if they are there.
     async fn read_back(&mut self, name: &ClusterName, committing: &Committing) -> Option<u64> {
         let stream = StreamName::Cluster(name.clone());
@@ -422,7 +425,7 @@ impl Engine {
         let ours = committing.step.records.iter().map(Record::encode);
         let ours = ours.collect::<Result<Vec<String>, _>>().ok()?;
         loop {
-            match self.store.read(&stream, slot.next_n).await {
+            match self.store.read(&stream, slot.cell.state.next).await {
                 Ok(found) => {
                     let last_seq = found.last()?.seq;
                     let found = found.iter().map(|entry| entry.body.as_str());

@@ -1,19 +1,12 @@
 //! One cell in the shell: its place in the journal, its inbox, and the one commit under way.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use super::leash::Leash;
 use crate::{
     domain::{
-        base::{
-            id::{IncidentId, RunId},
-            time::Time,
-        },
+        base::time::Time,
         cell::{Cell, Step, input::Input},
-        journal::record::Record,
     },
     store::Fence,
     targets::Target,
@@ -26,14 +19,16 @@ pub(super) struct Slot {
     pub(super) cell: Arc<Cell>,
     /// Its systems.
     pub(super) target: Arc<dyn Target>,
-    /// The next position in its stream.
-    pub(super) next_n: u64,
     /// The fence of this owner.
     pub(super) fence: Fence,
     /// When its last record was made: no later one is earlier.
     pub(super) last_at: Time,
-    /// Where the entries of what can be dropped stand.
-    pub(super) positions: Positions,
+    /// Entries of its stream that no snapshot stands for.
+    pub(super) tail: u64,
+    /// The last snapshot tells of what was dropped since.
+    pub(super) has_dropped: bool,
+    /// A snapshot is on its way.
+    pub(super) is_compacting: bool,
     /// What came in and was not stepped yet.
     pub(super) inbox: VecDeque<Input>,
     /// The step whose commit is under way.
@@ -85,39 +80,5 @@ impl Slot {
                 input => self.inbox.push_front(input),
             }
         }
-    }
-}
-
-/// Journal positions of incidents and runs: what is dropped once they are over for long enough.
-#[derive(Debug, Default)]
-pub(super) struct Positions {
-    incidents: BTreeMap<IncidentId, Vec<u64>>,
-    runs: BTreeMap<RunId, Vec<u64>>,
-}
-
-impl Positions {
-    /// Notes where a record stands.
-    pub(super) fn note(&mut self, record: &Record, n: u64) {
-        match record {
-            Record::Incident(record) => self.incidents.entry(record.incident).or_default().push(n),
-            Record::Run(record) => self.runs.entry(record.run).or_default().push(n),
-            // ledger, losses, attestations, pauses and look-outs are kept for ever
-            Record::AttemptEnded(_)
-            | Record::LossRecorded(_)
-            | Record::LossAcknowledged(_)
-            | Record::Attested(_)
-            | Record::Paused(_)
-            | Record::Unpaused(_)
-            | Record::WatchSet(_)
-            | Record::WatchReported(_) => {}
-        }
-    }
-
-    /// The positions of what is forgotten.
-    pub(super) fn take(&mut self, (incidents, runs): &(Vec<IncidentId>, Vec<RunId>)) -> Vec<u64> {
-        let incidents = incidents.iter().filter_map(|id| self.incidents.remove(id));
-        let places: Vec<Vec<u64>> = incidents.collect();
-        let runs = runs.iter().filter_map(|id| self.runs.remove(id));
-        places.into_iter().chain(runs).flatten().collect()
     }
 }

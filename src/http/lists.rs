@@ -190,8 +190,11 @@ pub(super) async fn incident(
 ) -> Result<Json<IncidentView>, Refusal> {
     let missing = Refusal::NotFound(format!("there is no incident {id}"));
     let Some(id) = IncidentId::parse(&id) else { return Err(missing) };
+    let Some(cell) = door.look(move |state| state.cell_of_incident(id)).await? else {
+        return Err(missing);
+    };
+    let cell = door.recall(cell, Some(id), None).await?;
     let view = move |state: &Engine| {
-        let cell = state.cell_of_incident(id)?;
         Some(IncidentView::whole(state.now(), &cell, cell.state.incidents.get(&id)?))
     };
     door.look(view).await?.map(Json).ok_or(missing)
@@ -222,10 +225,12 @@ pub(super) async fn run(
 ) -> Result<Json<RunView>, Refusal> {
     let missing = Refusal::NotFound(format!("there is no run {id}"));
     let Some(id) = RunId::parse(&id) else { return Err(missing) };
-    let view = move |state: &Engine| {
-        let cell = state.cell_of_run(id)?;
-        Some(RunView::whole(&cell, cell.state.runs.get(&id)?, state.now()))
+    let Some(cell) = door.look(move |state| state.cell_of_run(id)).await? else {
+        return Err(missing);
     };
+    let cell = door.recall(cell, None, Some(id)).await?;
+    let view =
+        move |state: &Engine| Some(RunView::whole(&cell, cell.state.runs.get(&id)?, state.now()));
     door.look(view).await?.map(Json).ok_or(missing)
 }
 

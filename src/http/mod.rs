@@ -54,7 +54,11 @@ use self::{
 };
 pub use self::{plans::LOOK_WITHIN, serve::serve};
 use crate::{
-    engine::{Handle, clock::Clock, state::State as Engine},
+    domain::{
+        base::id::{IncidentId, RunId},
+        cell::Cell,
+    },
+    engine::{Handle, chain, clock::Clock, state::State as Engine},
     telemetry::metrics::{Metrics, Scrape},
 };
 
@@ -152,6 +156,24 @@ impl ApiState {
             Ok(Some(seen)) => Ok(seen),
             Ok(None) => Err(Refusal::Unavailable("the engine has stopped".into())),
             Err(_) => Err(Refusal::Unavailable("the engine does not answer".into())),
+        }
+    }
+}
+
+impl ApiState {
+    /// The cell with all that is known of an incident and its runs, and of a run: what is over is
+    /// read from the journal.
+    async fn recall(
+        &self,
+        cell: Arc<Cell>,
+        incident: Option<IncidentId>,
+        run: Option<RunId>,
+    ) -> Result<Arc<Cell>, Refusal> {
+        let recalled = self.handle.recall(cell, incident, run);
+        match tokio::time::timeout(ANSWER_WITHIN, recalled).await {
+            Ok(Ok(cell)) => Ok(cell),
+            Ok(Err(error)) => Err(Refusal::Unavailable(chain(&error))),
+            Err(_) => Err(Refusal::Unavailable("the journal does not answer".into())),
         }
     }
 }

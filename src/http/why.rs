@@ -24,6 +24,11 @@ pub(super) async fn why(
         Refusal::Usage("an id (inc_…, run_…, loss_…) or a fingerprint of 16 hex digits".into())
     })?;
     let missing = format!("there is no {id}");
-    let view = door.look(move |state| WhyView::new(state, &id, &question)).await?;
+    let asked = question.clone();
+    let mut about = door.look(move |state| asked.about(state)).await?;
+    if let Some(cell) = about.cell.take() {
+        about.cell = Some(door.recall(cell, about.incident, about.run).await?);
+    }
+    let view = door.look(move |state| WhyView::new(state, &id, &question, &about)).await?;
     view.map(Json).ok_or(Refusal::NotFound(missing))
 }

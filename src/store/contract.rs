@@ -125,7 +125,7 @@ contract! {
     a_refused_batch_fails_alone_among_those_that_share_its_sync;
     /// Invariant 4: of two that claim a stream only the later one can append.
     a_claim_shuts_out_everybody_before_it;
-    all_streams_are_read_in_one_pass_and_in_order;
+    what_no_snapshot_stands_for_is_read_in_one_pass_and_in_order;
     the_order_of_calls_is_the_order_of_commits;
     an_empty_batch_answers_after_everything_before_it;
     /// Invariant 2: what is not durable is not acknowledged, nor what builds on it.
@@ -233,7 +233,7 @@ async fn a_claim_shuts_out_everybody_before_it(house: House) {
     let claimed = join_all(claims).await.into_iter().map(Result::unwrap);
     assert!(claimed.eq([Fence(8), Fence(9), Fence(1)]));
     assert!(matches!(late.await, Err(StoreError::Fenced { found: Fence(9), .. })));
-    let compact = store.compact(&prod, 1, Fence(8), None).await;
+    let compact = store.compact(&prod, 1, Fence(8), Vec::new()).await;
     assert!(matches!(compact, Err(StoreError::Fenced { .. })), "nor can it compact");
     let house = house.restart();
     let earlier = house.store.commit(batch().append(&prod, 2, 8, &["x"])).await;
@@ -243,7 +243,7 @@ async fn a_claim_shuts_out_everybody_before_it(house: House) {
     assert_eq!(bodies(&house.read(&prod).await), ["a", "b", "c"]);
 }
 
-async fn all_streams_are_read_in_one_pass_and_in_order(house: House) {
+async fn what_no_snapshot_stands_for_is_read_in_one_pass_and_in_order(house: House) {
     let stream = |n: u64| StreamName::Cluster(format!("c{n}").as_str().into());
     let store = &house.store;
     for n in 0..10 {
@@ -257,17 +257,16 @@ async fn all_streams_are_read_in_one_pass_and_in_order(house: House) {
         });
         assert!(join_all(pending).await.iter().all(Result::is_ok));
     }
-    store.compact(&stream(7), 30, Fence(0), Some(b"30".to_vec())).await.unwrap();
+    store.compact(&stream(7), 30, Fence(0), b"30".to_vec()).await.unwrap();
     store.drop_entries(&stream(8), vec![0, 1]).await.unwrap();
     let house = house.restart();
-    let chunks: Vec<Vec<Entry>> = house.store.read_all().try_collect().await.unwrap();
+    let chunks: Vec<Vec<Entry>> = house.store.read_tails().try_collect().await.unwrap();
     assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() <= CHUNK as usize));
     let all: Vec<Entry> = chunks.into_iter().flatten().collect();
     assert_eq!(all.len(), 5_000 - 32);
-    assert!(all.is_sorted_by_key(|entry| entry.seq));
-    for n in [7, 8, 9] {
+    for (n, from) in [(7, 30), (8, 0), (9, 0)] {
         let ours: Vec<Entry> = all.iter().filter(|e| e.stream == stream(n)).cloned().collect();
-        assert_eq!(ours, house.read(&stream(n)).await);
+        assert_eq!(ours, house.store.read(&stream(n), from).await.unwrap());
     }
     let rows: Vec<Vec<AlertRow>> = house.store.alert_rows().try_collect().await.unwrap();
     assert!(rows.len() > 2);
@@ -303,7 +302,7 @@ async fn after_a_failure_nothing_is_accepted_until_healed(house: House) {
         assert!(matches!(error, StoreError::Failed { .. }) && error.retryable(), "{error}");
     }
     let late = house.store.commit(batch().append(&prod, 1, 0, &["x"]));
-    let compact = house.store.compact(&prod, 1, Fence(0), None).await;
+    let compact = house.store.compact(&prod, 1, Fence(0), Vec::new()).await;
     assert!(matches!(compact, Err(StoreError::Failed { .. })));
     assert_eq!(bodies(&house.read(&prod).await), ["a"], "reading goes on");
     house.store.heal();
@@ -318,23 +317,30 @@ async fn after_a_failure_nothing_is_accepted_until_healed(house: House) {
 async fn a_snapshot_stands_for_compacted_entries(house: House) {
     let (prod, store) = (prod(), &house.store);
     store.commit(batch().append(&prod, 0, 5, &["a", "b", "c"])).await.unwrap();
-    store.compact(&prod, 2, Fence(5), Some(b"ab".to_vec())).await.unwrap();
-    assert_eq!(bodies(&house.read(&prod).await), ["c"]);
+    store.compact(&prod, 2, Fence(5), b"ab".to_vec()).await.unwrap();
     for upto in [4, 1] {
-        let refused = store.compact(&prod, upto, Fence(5), Some(b"wrong".to_vec())).await;
+        let refused = store.compact(&prod, upto, Fence(5), b"wrong".to_vec()).await;
         assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{upto}");
     }
-    store.compact(&prod, 3, Fence(6), None).await.unwrap();
+    store.compact(&prod, 2, Fence(6), b"AB".to_vec()).await.unwrap();
     let house = house.restart();
     let heads = house.store.streams().await.unwrap();
     let head = &heads[0];
-    assert_eq!((head.n, head.fence, head.compacted), (3, Fence(5), 3));
-    assert_eq!(head.snapshot.as_deref(), Some(&b"ab"[..]));
-    assert_eq!(house.read(&prod).await, []);
-    // the numbers of what is gone are not given again
+    assert_eq!((head.n, head.fence, head.compacted), (3, Fence(5), 2));
+    assert_eq!(head.snapshot.as_deref(), Some(&b"AB"[..]));
+    let tails: Vec<Vec<Entry>> = house.store.read_tails().try_collect().await.unwrap();
+    assert_eq!(bodies(&tails.concat()), ["c"]);
+    // what it stands for is there for who asks
+    assert_eq!(bodies(&house.read(&prod).await), ["a", "b", "c"]);
+    assert_eq!(bodies(&house.store.read_at(&prod, vec![0, 2, 9]).await.unwrap()), ["a", "c"]);
+    assert_eq!(house.store.read_at(&StreamName::Process, vec![0]).await.unwrap(), []);
+    house.store.compact(&prod, 3, Fence(5), b"abc".to_vec()).await.unwrap();
+    let tails: Vec<Vec<Entry>> = house.store.read_tails().try_collect().await.unwrap();
+    assert!(tails.concat().is_empty());
     let committed = house.store.commit(batch().append(&prod, 3, 5, &["d"])).await.unwrap();
     assert_eq!(committed.last_seq, 4);
-    assert_eq!(places(&house.read(&prod).await), [(4, 3)]);
+    let tails: Vec<Vec<Entry>> = house.store.read_tails().try_collect().await.unwrap();
+    assert_eq!(places(&tails.concat()), [(4, 3)]);
 }
 
 async fn dropped_entries_leave_their_numbers_unused(house: House) {

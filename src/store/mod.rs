@@ -79,26 +79,33 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn read(&self, stream: &StreamName, from: u64)
     -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
 
-    /// The entries of all streams in one pass, in the order they were committed (so that those of
-    /// each stream ascend), in chunks of which the next is read while one is worked on. With
-    /// [`Store::streams`] before it, for the snapshots, that is all a start has to read of the
-    /// journal. What is committed meanwhile may be among them.
-    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>>;
+    /// The entries of a stream at these positions, in order. What is not there is left out.
+    fn read_at(
+        &self,
+        stream: &StreamName,
+        ns: Vec<u64>,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
+
+    /// The entries of all streams that no snapshot stands for, stream by stream and in order, in
+    /// chunks of which the next is read while one is worked on. With [`Store::streams`] before it,
+    /// for the snapshots, that is all a start has to read of the journal. What is committed
+    /// meanwhile may be among them.
+    fn read_tails(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>>;
 
     /// Every stream that there is, by name, with its snapshot.
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>>;
 
-    /// Drops the entries before `upto`; `snapshot` stands for them from now on (`None` keeps the
-    /// one there is). Both or neither, in one transaction. Answers [`StoreError::Conflict`] where
-    /// `upto` lies beyond the stream's end or before what is compacted already, and
-    /// [`StoreError::Fenced`] to a former owner. Nothing else is written meanwhile: about a
-    /// microsecond for each entry that goes.
+    /// From now on `snapshot` stands for the entries before `upto`: a start does not read them. They
+    /// stay where they are, for who asks for single ones ([`Store::read_at`]), until they are
+    /// dropped. Both or neither, in one transaction. Answers [`StoreError::Conflict`] where `upto`
+    /// lies beyond the stream's end or before what is compacted already, and [`StoreError::Fenced`]
+    /// to a former owner.
     fn compact(
         &self,
         stream: &StreamName,
         upto: u64,
         fence: Fence,
-        snapshot: Option<Vec<u8>>,
+        snapshot: Vec<u8>,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Drops single entries of what is finished. The numbering keeps its gaps; a number that is not
@@ -109,7 +116,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         ns: Vec<u64>,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// All alert rows, by id, in chunks as [`Store::read_all`]. Their body is always there.
+    /// All alert rows, by id, in chunks as [`Store::read_tails`]. Their body is always there.
     fn alert_rows(&self) -> BoxStream<'_, Result<Vec<AlertRow>, StoreError>>;
 
     /// All alert rows at once. What is committed meanwhile may be among them.
@@ -286,9 +293,9 @@ pub struct StreamHead {
     pub n: u64,
     /// The fence of the last owner that appended.
     pub fence: Fence,
-    /// Entries before this position are compacted.
+    /// A start does not read the entries before this position.
     pub compacted: u64,
-    /// What stands for the compacted entries.
+    /// What stands for them.
     pub snapshot: Option<Vec<u8>>,
 }
 

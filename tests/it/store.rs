@@ -5,7 +5,11 @@ use std::{fs, path::Path};
 use quorate::{
     domain::{
         base::time::Time,
-        journal::record::{Attribution, Paused, Record},
+        journal::{
+            cluster::ClusterState,
+            record::{Attribution, Paused, Record},
+            snapshot::Snapshot,
+        },
     },
     store::{Append, Batch, Fence, NewEntry, StoreError, StreamName, open_embedded},
 };
@@ -55,6 +59,32 @@ async fn a_sound_store_is_checked_with_0_also_beside_its_server() {
     assert_eq!(lines[3]["body"]["by"], "anna");
     assert_eq!(lines[3]["at"], AT.to_string());
     drop(store);
+}
+
+/// A snapshot is a short cut: what it stands for is still there, and is checked and exported.
+#[tokio::test]
+async fn a_store_with_snapshots_is_checked_and_exported_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 3).await;
+    let compact = async |upto, snapshot| {
+        let (store, stream) = (open_embedded(dir.path(), "1.0.0").unwrap(), "c1".into());
+        let stream = StreamName::Cluster(stream);
+        store.compact(&stream, upto, Fence(1), snapshot).await.unwrap();
+        store.close().await.unwrap();
+    };
+    compact(2, Snapshot::of(&ClusterState::default(), AT).encode().unwrap()).await;
+    let checked = verb("check", dir.path()).await;
+    assert_eq!((checked.code, checked.stderr.as_str()), (0, ""), "{}", checked.stdout);
+    let exported = verb("export", dir.path()).await;
+    assert_eq!((exported.code, exported.stdout.lines().count()), (0, 4), "{}", exported.stderr);
+    assert!(exported.stdout.contains(r#""compacted":2"#), "{}", exported.stdout);
+    compact(3, b"none".to_vec()).await;
+    let checked = verb("check", dir.path()).await;
+    assert_eq!(checked.code, 1);
+    let lines: Vec<&str> = checked.stdout.lines().collect();
+    assert!(lines[0].starts_with("cluster/c1: its snapshot: it is no snapshot"), "{}", lines[0]);
+    assert!(lines[1].contains("none is needed: the next start reads the entries"), "{}", lines[1]);
+    assert_eq!(verb("export", dir.path()).await.stdout.lines().count(), 4);
 }
 
 /// Rows: B18. The order that once kept every start from its journal.

@@ -11,7 +11,7 @@ use crate::domain::{
     alert::Alert,
     base::time::Time,
     etcd::{evidence::Evidence, versions::Toolset},
-    journal::record::Watch,
+    journal::{record::Watch, snapshot::Rested},
     rules::{
         action::{Done, Failure, Probed},
         expr::Value,
@@ -46,6 +46,8 @@ pub enum Input {
     Ordered(Ticket, Order),
     /// Works by something else from now on.
     Reload(Arc<Setup>),
+    /// A snapshot holds these in brief: so does the cell from now on.
+    Compacted(Rested),
     /// Forgets what ended before this time.
     Sweep(Time),
     /// The first input after a start.

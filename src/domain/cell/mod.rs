@@ -302,6 +302,9 @@ impl Draft {
             Input::Ordered(ticket, order) => self.order(*ticket, order.clone()),
             Input::Reload(setup) => self.reload(setup.clone()),
             Input::Started => self.close_orphans(),
+            Input::Compacted(rested) => {
+                self.cell.state.keep_in_brief(&rested.incidents, &rested.runs);
+            }
             Input::Sweep(before) => {
                 let (incidents, runs) = self.cell.state.forget(*before);
                 self.forgotten.0.extend(incidents);

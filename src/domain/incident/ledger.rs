@@ -56,9 +56,10 @@ pub struct Attempt {
 }
 
 /// Attempts of one subject.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Attempts by playbook and outcome: never reset.
+    #[serde(with = "pairs")]
     pub total: BTreeMap<(PlaybookName, Outcome), u64>,
     /// The last attempts, oldest first; bounded by [`RECENT_MAX`].
     pub recent: Vec<Attempt>,
@@ -126,6 +127,24 @@ impl Ledger {
         #[expect(clippy::cast_precision_loss, reason = "below 1000")]
         let share = seed as f64 / 1000.0;
         Some(last.after(Duration::from_secs_f64(capped * (1.0 + backoff.jitter * share))))
+    }
+}
+
+/// A map as a list: JSON has no keys but text.
+mod pairs {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{BTreeMap, Outcome, PlaybookName};
+
+    type Total = BTreeMap<(PlaybookName, Outcome), u64>;
+
+    pub(super) fn serialize<S: Serializer>(total: &Total, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(total)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Total, D::Error> {
+        Vec::<((PlaybookName, Outcome), u64)>::deserialize(from)
+            .map(|pairs| pairs.into_iter().collect())
     }
 }
 

@@ -149,25 +149,29 @@ pub struct IncidentRecord {
 }
 
 /// A decision as it stands in the journal.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// `run`, `wait`, `skip`, `ask` or `escalate`.
     pub action: String,
     /// Why not to act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What a person reads.
     pub text: String,
     /// When it is decided anew, of `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
     /// Since when.
     pub at: Time,
 }
 
 /// One incident.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// Its id.
     pub id: IncidentId,
+    /// Where its records stand in their stream.
+    pub places: Vec<u64>,
     /// What it is about.
     pub subject: Subject,
     /// The alert that opened it.
@@ -186,7 +190,8 @@ pub struct Incident {
     pub rung: usize,
     /// The end.
     pub closed: Option<(Closed, Time)>,
-    /// What happened, oldest first; bounded by [`TIMELINE_MAX`].
+    /// What happened, oldest first; bounded by [`TIMELINE_MAX`]. Empty in brief.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<(Time, String)>,
 }
 
@@ -226,6 +231,7 @@ impl Incident {
         let IncidentEvent::IncidentOpened { subject, alert } = event else { return None };
         Some(Self {
             id,
+            places: Vec::new(),
             subject: subject.clone(),
             alert: alert.clone(),
             opened_at: at,
@@ -294,6 +300,30 @@ impl Incident {
             (None, Some((.., None)), _) => "repairing",
             (None, _, Some(_)) => "confirmed",
             (None, _, None) => "pending",
+        }
+    }
+
+    /// Whether it is in brief: without its timeline, which begins with its opening.
+    pub fn is_summary(&self) -> bool {
+        self.timeline.is_empty()
+    }
+
+    /// The same in brief. What is left out stays in the journal.
+    #[must_use]
+    pub fn in_brief(&self) -> Self {
+        Self {
+            id: self.id,
+            places: self.places.clone(),
+            subject: self.subject.clone(),
+            alert: self.alert.clone(),
+            opened_at: self.opened_at,
+            confirmed_at: self.confirmed_at,
+            was_confirmed: self.was_confirmed,
+            standing: self.standing.clone(),
+            runs: self.runs.clone(),
+            rung: self.rung,
+            closed: self.closed,
+            timeline: Vec::new(),
         }
     }
 

@@ -25,8 +25,10 @@ use crate::domain::{
 };
 
 /// The state of one cluster. A copy shares what did not change.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterState {
+    /// The position in the stream of the record that is folded in next.
+    pub next: u64,
     /// Incidents, open and ended, by id (oldest first: ids are time-ordered).
     pub incidents: SharedMap<IncidentId, Incident>,
     /// Runs, likewise.
@@ -54,9 +56,21 @@ pub struct ClusterState {
 impl ClusterState {
     /// Folds one record in. A record about something unknown changes nothing.
     pub fn apply(&mut self, record: &Record, at: Time) -> Result<(), Illegal> {
+        let n = self.next;
+        self.next += 1;
         match record {
-            Record::Incident(record) => self.incident(record, at),
-            Record::Run(record) => return self.run(record, at),
+            Record::Incident(record) => {
+                self.incident(record, at);
+                if let Some(incident) = self.incidents.get_mut(&record.incident) {
+                    incident.places.push(n);
+                }
+            }
+            Record::Run(record) => {
+                self.run(record, at)?;
+                if let Some(run) = self.runs.get_mut(&record.run) {
+                    run.places.push(n);
+                }
+            }
             Record::AttemptEnded(record) => {
                 let mut ledger = self.ledgers.get(&record.subject).cloned().unwrap_or_default();
                 ledger.ended(record.attempt.clone());
@@ -94,6 +108,7 @@ impl ClusterState {
                 if self.open.remove_mut(&subject) && !subject.labels.is_empty() {
                     let open = self.open_with_labels.entry(subject.response.clone()).or_default();
                     *open = open.saturating_sub(1);
+                    self.open_with_labels.retain(|_, open| *open > 0);
                 }
                 self.is_well(&subject);
                 self.closed.insert_mut(subject, at);
@@ -175,6 +190,55 @@ impl ClusterState {
             self.closed.remove_mut(subject);
         }
         (incidents, runs)
+    }
+
+    /// Tells from the incidents when the last one of each subject closed.
+    pub(super) fn remember_closed(&mut self) {
+        self.closed = SharedMap::new_sync();
+        for incident in self.incidents.values() {
+            let Some((_, at)) = incident.closed else { continue };
+            let at = self.closed.get(&incident.subject).map_or(at, |known| at.max(*known));
+            self.closed.insert_mut(incident.subject.clone(), at);
+        }
+    }
+
+    /// Whether nothing about an incident changes any more: it is closed, and so are its runs.
+    pub fn rests(&self, incident: &Incident) -> bool {
+        incident.closed.is_some() && incident.runs.iter().all(|(.., outcome)| outcome.is_some())
+    }
+
+    /// Whether nothing about a run changes any more, and nothing is told from its steps: it has
+    /// ended, its incident rests, and no look-out lists what it left.
+    pub fn run_rests(&self, run: &Run) -> bool {
+        let incident = run.incident.and_then(|id| self.incidents.get(&id));
+        let is_listed = |watch: &Watch| watch.kind == WatchKind::Leftovers && watch.run == run.id;
+        run.finished.is_some()
+            && incident.is_none_or(|incident| self.rests(incident))
+            && !self.watches.iter().any(is_listed)
+    }
+
+    /// Keeps these in brief from now on; what is left out stays in the journal.
+    pub fn keep_in_brief(&mut self, incidents: &[IncidentId], runs: &[RunId]) {
+        for id in incidents {
+            if let Some(incident) = self.incidents.get_mut(id) {
+                *incident = incident.in_brief();
+            }
+        }
+        for id in runs {
+            if let Some(run) = self.runs.get_mut(id) {
+                *run = run.in_brief();
+            }
+        }
+    }
+
+    /// Where the records of these stand.
+    pub fn places_of(&self, incidents: &[IncidentId], runs: &[RunId]) -> Vec<u64> {
+        let incidents = incidents.iter().filter_map(|id| self.incidents.get(id));
+        let runs = runs.iter().filter_map(|id| self.runs.get(id));
+        let mut places: Vec<u64> =
+            incidents.flat_map(|incident| &incident.places).copied().collect();
+        places.extend(runs.flat_map(|run| &run.places));
+        places
     }
 
     /// The run that has not ended, parked or not: at most one per cluster.

@@ -16,6 +16,7 @@
 //! | [`apply`] | the fold; what may follow on what |
 //! | [`mod@todo`], [`mod@next`] | what can be done now |
 //! | [`resume`] | what a person's `resume` tries again |
+//! | [`summary`] | what is kept of one that is over |
 //! | [`values`] | what expressions see of the run |
 
 pub mod apply;
@@ -29,6 +30,7 @@ pub mod path;
 pub mod plan;
 pub mod resume;
 pub mod state;
+pub mod summary;
 pub mod todo;
 pub mod values;
 

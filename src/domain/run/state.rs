@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{
@@ -104,7 +105,7 @@ pub struct StepRun {
 }
 
 /// A person's yes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Approval {
     /// Who.
     pub by: String,
@@ -137,7 +138,7 @@ impl Unwind {
 }
 
 /// A parked run's reason.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parked {
     /// What happened, what is uncertain, what to check.
     pub why: String,
@@ -152,6 +153,8 @@ pub struct Parked {
 pub struct Run {
     /// Its id.
     pub id: RunId,
+    /// Where its records stand in their stream.
+    pub places: Vec<u64>,
     /// The incident it answers.
     pub incident: Option<IncidentId>,
     /// What is done, to what.
@@ -208,12 +211,22 @@ impl Run {
     /// A new run from its first record; `None` if that is no `RunStarted`.
     pub fn start(id: RunId, event: &RunEvent, at: Time) -> Option<Self> {
         let RunEvent::RunStarted { incident, plan, mode, by } = event else { return None };
-        Some(Self {
+        Some(Self::new(id, (*incident, plan.clone(), *mode, by.clone()), at))
+    }
+
+    /// A run that has just begun.
+    pub(super) fn new(
+        id: RunId,
+        (incident, plan, mode, by): (Option<IncidentId>, Arc<Plan>, ModeWord, String),
+        at: Time,
+    ) -> Self {
+        Self {
             id,
-            incident: *incident,
-            plan: plan.clone(),
-            mode: *mode,
-            by: by.clone(),
+            places: Vec::new(),
+            incident,
+            plan,
+            mode,
+            by,
             started_at: at,
             at,
             version: 1,
@@ -236,7 +249,7 @@ impl Run {
             finished: None,
             asked_at: None,
             next_order: 0,
-        })
+        }
     }
 
     /// The row of a step by its path as text, as people name it.

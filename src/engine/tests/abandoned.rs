@@ -93,8 +93,8 @@ async fn what_a_run_left_that_was_given_up_is_told_until_the_cluster_is_whole() 
             assert!(commands.contains(&format!("{action} {member}")), "{action}: {commands}");
         }
     }
-    let question = Question::Run(run.id);
-    let why = WhyView::new(bed.handle.state(), &run.id.to_string(), &question).unwrap();
+    let (state, question) = (bed.handle.state(), Question::Run(run.id));
+    let why = WhyView::new(state, &run.id.to_string(), &question, &question.about(state)).unwrap();
     assert!(why.next.iter().any(|next| next.starts_with("by hand: m2")), "{:?}", why.next);
     let bed = bed.crash_for(3600).await;
     bed.pass(30).await;

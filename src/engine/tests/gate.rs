@@ -144,8 +144,16 @@ impl Store for GatedStore {
         self.0.claim(stream)
     }
 
-    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
-        self.0.read_all()
+    fn read_at(
+        &self,
+        stream: &StreamName,
+        ns: Vec<u64>,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.0.read_at(stream, ns)
+    }
+
+    fn read_tails(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
+        self.0.read_tails()
     }
 
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
@@ -157,7 +165,7 @@ impl Store for GatedStore {
         stream: &StreamName,
         upto: u64,
         fence: Fence,
-        snapshot: Option<Vec<u8>>,
+        snapshot: Vec<u8>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         self.0.compact(stream, upto, fence, snapshot)
     }

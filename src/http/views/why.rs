@@ -124,27 +124,73 @@ impl Question {
     }
 }
 
+impl Question {
+    /// Where the answer is known, and what has to be known as a whole for it.
+    pub fn about(&self, state: &State) -> AskedAbout {
+        let cell = match self {
+            Self::Incident(incident) => state.cell_of_incident(*incident),
+            Self::Run(run) => state.cell_of_run(*run),
+            Self::Loss(loss) => state.cell_of_loss(*loss),
+            Self::Alert(print) => {
+                let alerts = state.alerts.by_fingerprint(*print);
+                let shown = alerts.first().map(|alert| AlertView::new(state, alert));
+                let cluster = shown.and_then(|alert| alert.cluster);
+                let cell = cluster.and_then(|cluster| state.cell(cluster.as_str()));
+                let incident = cell.as_ref().zip(alerts.first()).and_then(|(c, a)| newest(c, a));
+                return AskedAbout { cell, incident, run: None };
+            }
+        };
+        let run = match (self, &cell) {
+            (Self::Run(run), _) => Some(*run),
+            (Self::Loss(loss), Some(cell)) => cell.state.losses.get(loss).map(|loss| loss.run),
+            (Self::Loss(_) | Self::Incident(_) | Self::Alert(_), _) => None,
+        };
+        let known = cell.as_ref().zip(run).and_then(|(cell, run)| cell.state.runs.get(&run));
+        let incident = match self {
+            Self::Incident(incident) => Some(*incident),
+            Self::Run(_) | Self::Loss(_) | Self::Alert(_) => known.and_then(|run| run.incident),
+        };
+        AskedAbout { cell, incident, run }
+    }
+}
+
+/// The newest incident that an alert belongs to.
+fn newest(cell: &Cell, alert: &Alert) -> Option<IncidentId> {
+    let is_of = |incident: &&Incident| {
+        let alerts = cell.signals.alerts_of(&incident.subject);
+        incident.alert == alert.labels || alerts.iter().any(|other| other.id == alert.id)
+    };
+    cell.state.incidents.values().rev().find(is_of).map(|incident| incident.id)
+}
+
+/// What a question is about.
+#[derive(Clone, Debug)]
+pub struct AskedAbout {
+    /// The cluster, if one is known.
+    pub cell: Option<Arc<Cell>>,
+    /// The incident that is told.
+    pub incident: Option<IncidentId>,
+    /// The run that is told.
+    pub run: Option<RunId>,
+}
+
 impl WhyView {
     /// The chain; `None` where there is no such thing.
-    pub fn new(state: &State, id: &str, question: &Question) -> Option<Self> {
+    pub fn new(state: &State, id: &str, question: &Question, about: &AskedAbout) -> Option<Self> {
+        let cell = about.cell.as_deref();
         let mut view = match question {
-            Question::Alert(print) => Self::of_alerts(state, id, *print)?,
+            Question::Alert(print) => Self::of_alerts(state, id, *print, about)?,
             Question::Incident(incident) => {
-                let cell = state.cell_of_incident(*incident)?;
-                Self::of_incident(state, id, &cell, cell.state.incidents.get(incident)?)
+                Self::of_incident(state, id, cell?, cell?.state.incidents.get(incident)?)
             }
-            Question::Run(run) => {
-                let cell = state.cell_of_run(*run)?;
-                Self::of_run(state, id, &cell, cell.state.runs.get(run)?)
-            }
+            Question::Run(run) => Self::of_run(state, id, cell?, cell?.state.runs.get(run)?),
             Question::Loss(loss) => {
-                let cell = state.cell_of_loss(*loss)?;
-                let record = cell.state.losses.get(loss)?;
-                match cell.state.runs.get(&record.run) {
-                    Some(run) => Self::of_run(state, id, &cell, run),
+                let record = cell?.state.losses.get(loss)?;
+                match cell?.state.runs.get(&record.run) {
+                    Some(run) => Self::of_run(state, id, cell?, run),
                     None => Self {
                         losses: vec![LossView::new(record)],
-                        ..Self::of_cluster(state, id, &cell)
+                        ..Self::of_cluster(state, id, cell?)
                     },
                 }
             }
@@ -228,25 +274,17 @@ impl WhyView {
     }
 
     /// From an alert to the newest incident it belongs to.
-    fn of_alerts(state: &State, id: &str, print: u64) -> Option<Self> {
+    fn of_alerts(state: &State, id: &str, print: u64, about: &AskedAbout) -> Option<Self> {
         let alerts: Vec<Arc<Alert>> = state.alerts.by_fingerprint(print);
         let first = alerts.first()?;
         let shown: Vec<_> = alerts.iter().map(|alert| AlertView::new(state, alert)).collect();
-        let cluster = shown.first().and_then(|alert| alert.cluster.clone());
-        let cell = cluster.and_then(|cluster| state.cell(cluster.as_str()));
-        let mut view = match cell {
+        let mut view = match about.cell.as_deref() {
             None => Self::empty(id),
             Some(cell) => {
-                let is_of = |incident: &Incident| {
-                    let alerts = cell.signals.alerts_of(&incident.subject);
-                    alerts.iter().any(|alert| alert.id == first.id)
-                };
-                let incidents = cell.state.incidents.values().rev();
-                let mut of_this =
-                    incidents.filter(|incident| incident.alert == first.labels || is_of(incident));
-                match of_this.next() {
-                    Some(incident) => Self::of_incident(state, id, &cell, incident),
-                    None => Self::of_cluster(state, id, &cell),
+                let incident = about.incident.and_then(|id| cell.state.incidents.get(&id));
+                match incident {
+                    Some(incident) => Self::of_incident(state, id, cell, incident),
+                    None => Self::of_cluster(state, id, cell),
                 }
             }
         };

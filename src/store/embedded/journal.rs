@@ -307,7 +307,7 @@ impl Journal {
         name: &StreamName,
         upto: u64,
         claimed: Fence,
-        snapshot: Option<&[u8]>,
+        snapshot: &[u8],
     ) -> Result<(), StoreError> {
         let stream = name.to_string();
         let head = self.head(&stream).map_err(unread)?;
@@ -316,17 +316,9 @@ impl Journal {
         owns(name, claimed, fence)?;
         within(name, upto, (compacted, next))?;
         self.transact(|journal| {
-            let conn = &journal.conn;
-            conn.execute(
-                "DELETE FROM journal WHERE stream = ?1 AND n < ?2",
-                (&stream, upto.cast_signed()),
-            )?;
-            if let Some(body) = snapshot {
-                let replace = "INSERT OR REPLACE INTO snapshot VALUES (?1, ?2)";
-                conn.execute(replace, (&stream, body))?;
-            }
-            journal.set_head(&stream, (next, fence, upto))?;
-            journal.keep_seq()
+            let replace = "INSERT OR REPLACE INTO snapshot VALUES (?1, ?2)";
+            journal.conn.prepare_cached(replace)?.execute((&stream, snapshot))?;
+            journal.set_head(&stream, (next, fence, upto))
         })
     }
 

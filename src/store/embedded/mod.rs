@@ -158,10 +158,20 @@ impl Store for Embedded {
         self.ask(move |journal| journal.read(&stream, from))
     }
 
-    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
-        let after =
-            |seq: Option<u64>| self.ask(move |journal| journal.read_after(seq.unwrap_or(0)));
-        chunks(after, |entry| entry.seq)
+    fn read_at(
+        &self,
+        stream: &StreamName,
+        ns: Vec<u64>,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        let stream = stream.clone();
+        self.ask(move |journal| journal.read_at(&stream, &ns))
+    }
+
+    fn read_tails(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
+        let after = |place: Option<(StreamName, u64)>| {
+            self.ask(move |journal| journal.read_tails(place.as_ref()))
+        };
+        chunks(after, |entry| (entry.stream.clone(), entry.n))
     }
 
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
@@ -173,10 +183,10 @@ impl Store for Embedded {
         stream: &StreamName,
         upto: u64,
         fence: Fence,
-        snapshot: Option<Vec<u8>>,
+        snapshot: Vec<u8>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let stream = stream.clone();
-        self.ask(move |journal| journal.compact(&stream, upto, fence, snapshot.as_deref()))
+        self.ask(move |journal| journal.compact(&stream, upto, fence, &snapshot))
     }
 
     fn drop_entries(

@@ -1,7 +1,5 @@
 //! What the writer thread reads from the database. Nothing here changes it.
 
-use std::collections::BTreeMap;
-
 use rusqlite::Row;
 
 use super::{
@@ -26,27 +24,60 @@ impl Journal {
         )
     }
 
-    /// Entries of all streams after a sequence number, in order, as many as make a chunk.
-    pub(super) fn read_after(&self, seq: u64) -> Result<Vec<Entry>, StoreError> {
-        // names repeat, and are shared
-        let mut names: BTreeMap<String, StreamName> = BTreeMap::new();
-        let entries = self.all(
-            "SELECT seq, n, fence, kind, ver, at, body, stream FROM journal
-             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-            (seq.cast_signed(), CHUNK),
-            |row| -> rusqlite::Result<Result<Entry, String>> {
-                let name = row.get_ref(7)?.as_str()?;
-                if let Some(known) = names.get(name) {
-                    return entry(row, known).map(Ok);
-                }
-                let Some(parsed) = StreamName::parse(name) else { return Ok(Err(name.into())) };
-                let read = entry(row, &parsed).map(Ok);
-                names.insert(name.into(), parsed);
-                read
-            },
-        )?;
-        let entries = entries.into_iter().collect::<Result<Vec<_>, _>>();
-        entries.map_err(|name| corrupt(&format!("{name:?} names no stream")))
+    /// Entries of a stream at these positions, in order.
+    pub(super) fn read_at(&self, name: &StreamName, ns: &[u64]) -> Result<Vec<Entry>, StoreError> {
+        let sql = "SELECT seq, n, fence, kind, ver, at, body FROM journal
+            WHERE stream = ?1 AND n = ?2";
+        let stream = name.to_string();
+        let mut entries = Vec::with_capacity(ns.len());
+        for n in ns {
+            entries.extend(self.all(sql, (&stream, n.cast_signed()), |row| entry(row, name))?);
+        }
+        Ok(entries)
+    }
+
+    /// Entries that no snapshot stands for, stream by stream, after a place: as many as make a chunk.
+    pub(super) fn read_tails(
+        &self,
+        after: Option<&(StreamName, u64)>,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        let mut at = after.map(|(stream, n)| (stream.to_string(), n + 1));
+        let Some(mut place) = at.take().map_or_else(|| self.next_tail(""), |at| Ok(Some(at)))?
+        else {
+            return Ok(entries);
+        };
+        loop {
+            let (stream, from) = &place;
+            let room = CHUNK as usize - entries.len();
+            entries.extend(self.tail(stream, *from, room)?);
+            if entries.len() == CHUNK as usize {
+                return Ok(entries);
+            }
+            match self.next_tail(stream)? {
+                Some(next) => place = next,
+                None => return Ok(entries),
+            }
+        }
+    }
+
+    /// The next stream by name that has entries which no snapshot stands for, and where they begin.
+    fn next_tail(&self, after: &str) -> Result<Option<(String, u64)>, StoreError> {
+        let sql = "SELECT stream, compacted FROM head
+            WHERE stream > ?1 AND n > compacted ORDER BY stream LIMIT 1";
+        let found = self.all(sql, [after], |row| Ok((row.get(0)?, number(row, 1)?)))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn tail(&self, stream: &str, from: u64, room: usize) -> Result<Vec<Entry>, StoreError> {
+        let name = StreamName::parse(stream);
+        let name = name.ok_or_else(|| corrupt(&format!("{stream:?} names no stream")))?;
+        self.all(
+            "SELECT seq, n, fence, kind, ver, at, body FROM journal
+             WHERE stream = ?1 AND n >= ?2 ORDER BY n LIMIT ?3",
+            (stream, from.cast_signed(), i64::try_from(room).unwrap_or(i64::MAX)),
+            |row| entry(row, &name),
+        )
     }
 
     /// Every stream, by name.

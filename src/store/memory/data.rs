@@ -199,12 +199,19 @@ impl Data {
         self.streams.iter().map(|(name, stream)| stream.head(name)).collect()
     }
 
-    /// Entries of all streams after a sequence number, in order.
-    pub(super) fn read_after(&self, seq: u64) -> Vec<Entry> {
-        let all = self.streams.values().flat_map(|stream| stream.entries.values());
-        let mut all: Vec<&Entry> = all.filter(|entry| entry.seq > seq).collect();
-        all.sort_by_key(|entry| entry.seq);
-        all.into_iter().take(CHUNK as usize).cloned().collect()
+    pub(super) fn read_at(&self, stream: &StreamName, ns: &[u64]) -> Vec<Entry> {
+        let stream = self.streams.get(stream);
+        let entry = |n: &u64| stream.and_then(|stream| stream.entries.get(n)).cloned();
+        ns.iter().filter_map(entry).collect()
+    }
+
+    /// Entries that no snapshot stands for, stream by stream, after a place.
+    pub(super) fn read_tails(&self, after: Option<(StreamName, u64)>) -> Vec<Entry> {
+        let tails = self.streams.values().flat_map(|s| s.entries.range(s.compacted..));
+        let tails = tails.map(|(_, entry)| entry);
+        let is_after =
+            |entry: &&Entry| after.as_ref().is_none_or(|(s, n)| (&entry.stream, entry.n) > (s, *n));
+        tails.filter(is_after).take(CHUNK as usize).cloned().collect()
     }
 
     /// Alert rows after an id.
@@ -224,7 +231,7 @@ impl Data {
         name: &StreamName,
         upto: u64,
         fence: Fence,
-        snapshot: Option<Vec<u8>>,
+        snapshot: Vec<u8>,
     ) -> Result<(), StoreError> {
         self.writable()?;
         let stream = self.streams.get(name).map(|stream| stream.head(name));
@@ -233,9 +240,7 @@ impl Data {
         owns(name, fence, owner)?;
         within(name, upto, (compacted, next))?;
         let stream = self.streams.entry(name.clone()).or_default();
-        stream.entries = stream.entries.split_off(&upto);
-        stream.compacted = upto;
-        stream.snapshot = snapshot.or(stream.snapshot.take());
+        (stream.compacted, stream.snapshot) = (upto, Some(snapshot));
         Ok(())
     }
 

@@ -163,9 +163,18 @@ impl Store for MemoryStore {
         self.ask(|data| Ok(data.read(stream, from)))
     }
 
-    fn read_all(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
-        let ask = |seq: Option<u64>| self.ask(move |data| Ok(data.read_after(seq.unwrap_or(0))));
-        chunks(ask, |entry| entry.seq)
+    fn read_at(
+        &self,
+        stream: &StreamName,
+        ns: Vec<u64>,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.ask(|data| Ok(data.read_at(stream, &ns)))
+    }
+
+    fn read_tails(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
+        let ask =
+            |after: Option<(StreamName, u64)>| self.ask(move |data| Ok(data.read_tails(after)));
+        chunks(ask, |entry| (entry.stream.clone(), entry.n))
     }
 
     fn streams(&self) -> BoxFuture<'_, Result<Vec<StreamHead>, StoreError>> {
@@ -177,7 +186,7 @@ impl Store for MemoryStore {
         stream: &StreamName,
         upto: u64,
         fence: Fence,
-        snapshot: Option<Vec<u8>>,
+        snapshot: Vec<u8>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         self.ask(|data| data.compact(stream, upto, fence, snapshot))
     }
