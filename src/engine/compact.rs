@@ -100,17 +100,17 @@ async fn take(
     let stream = StreamName::Cluster(cell.name().clone());
     let upto = cell.state.next;
     let is_small = known(&cell) < SMALL;
-    let make = move || {
+    let snapshot = move || {
         let snapshot = Snapshot::of(&cell.state, last_at);
         Ok::<_, SnapshotError>((snapshot.encode()?, snapshot.rested(&cell.state)))
     };
-    let made = if is_small {
-        make()
+    let taken = if is_small {
+        snapshot()
     } else {
-        let made = tokio::task::spawn_blocking(make).await;
-        made.map_err(|_| "it broke off: a bug of quorate's".to_owned())?
+        let taken = tokio::task::spawn_blocking(snapshot).await;
+        taken.map_err(|_| "it broke off: a bug of quorate's".to_owned())?
     };
-    let (bytes, rested) = made.map_err(|error| chain(&error))?;
+    let (bytes, rested) = taken.map_err(|error| chain(&error))?;
     store.compact(&stream, upto, fence, bytes).await.map_err(|error| chain(&error))?;
     Ok(Compacted { upto, rested })
 }
