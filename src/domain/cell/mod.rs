@@ -128,6 +128,8 @@ pub struct Sight {
     pub look: Option<Arc<Observation>>,
     /// What was seen while the cluster had a leader.
     pub observed: Option<Arc<Observed>>,
+    /// The same as it was last written down.
+    kept: Option<Arc<Observed>>,
     /// The highest revision that Prometheus holds from before the outage.
     pub prometheus_max: Option<i64>,
     /// The tools or why they cannot be used, as last asked; `None` until asked.
@@ -176,9 +178,11 @@ impl Cell {
         seed: u64,
         now: Time,
     ) -> Self {
+        let observed = observed.map(Arc::new);
         let sight = Sight {
             look: None,
-            observed: observed.map(Arc::new),
+            kept: observed.clone(),
+            observed,
             prometheus_max: None,
             tools: None,
             foreign: BTreeMap::new(),

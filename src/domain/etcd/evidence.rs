@@ -229,6 +229,18 @@ pub struct Observed {
     pub versions: BTreeMap<MemberName, String>,
 }
 
+impl Observed {
+    /// Whether it tells something else than an earlier row, beside how far the cluster has come.
+    pub fn is_news(&self, earlier: &Self) -> bool {
+        let Self { epoch, voters, at: _, recent: _, no_leader_since, marks, versions } = self;
+        *epoch != earlier.epoch
+            || voters.members != earlier.voters.members
+            || *no_leader_since != earlier.no_leader_since
+            || *marks != earlier.marks
+            || *versions != earlier.versions
+    }
+}
+
 /// What is worth remembering of the members that live and serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {

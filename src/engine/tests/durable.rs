@@ -1,16 +1,19 @@
 //! What happens when the journal fails, and what is kept for how long.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::bed::{Bed, QUORUM, Setup, said, three};
 use crate::{
     domain::{
         alert::{Incoming, labels::Labels},
+        etcd::evidence::Observed,
         incident::ledger::Ledger,
         inventory::Mode,
         run::event::Outcome,
     },
     engine::{commands::Command, handle::ObserveError},
+    sim::State,
+    store::Store as _,
 };
 
 #[tokio::test(start_paused = true)]
@@ -99,4 +102,30 @@ async fn no_order_however_long_it_lasts_keeps_the_next_start_from_the_journal() 
     bed.stop_majority(u64::MAX).await;
     let bed = bed.crash().await;
     assert!(bed.known(|state| state.paused.is_some() && state.attested.len() == 2).await);
+}
+
+/// A row for each look would be a thousand a second with 10,000 clusters.
+#[tokio::test(start_paused = true)]
+async fn what_is_seen_is_written_once_a_minute_and_news_at_once() {
+    let bed = Bed::start(three(), Mode::Propose, 0).await;
+    let kept = async |bed: &Bed| {
+        let rows = bed.store.observed().await.unwrap();
+        serde_json::from_str::<Observed>(&rows[0].body).unwrap()
+    };
+    bed.pass(31).await;
+    assert!(kept(&bed).await.recent.len() >= 2, "two sightings tell how fast it is written to");
+    let mut seen = BTreeSet::new();
+    for _ in 0..60 {
+        bed.pass(10).await;
+        assert!(bed.patient.write(1));
+        seen.insert(kept(&bed).await.at);
+    }
+    assert!((9..=11).contains(&seen.len()), "{seen:?}");
+    let last = bed.handle.state().cell("c1").unwrap().sight.observed.clone().unwrap();
+    bed.patient.set("m2", State::Stopped);
+    bed.patient.set("m3", State::Stopped);
+    bed.pass(11).await;
+    let row = kept(&bed).await;
+    assert!(row.no_leader_since.is_some());
+    assert!(row.at >= last.at && row.recent.len() >= last.recent.len(), "with the last sighting");
 }
