@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
 use self::fold::Folded;
 use super::{Settings, clock::Clock, leash::Leash, slot::Slot};
 use crate::{
@@ -20,9 +22,12 @@ use crate::{
         rules::action::Call,
         run::apply::Illegal,
     },
-    store::{Fence, Store, StoreError, StreamHead, StreamName},
+    store::{Fence, QUEUED_MAX, Store, StoreError, StreamHead, StreamName},
     targets::Target,
 };
+
+/// Claims under way at once: half of what may wait for the disk.
+const CLAIMS_MAX: usize = QUEUED_MAX / 2;
 
 /// Why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -181,10 +186,10 @@ pub(super) async fn more(
     let heads: BTreeMap<StreamName, StreamHead> =
         heads.map(|head| (head.stream.clone(), head)).collect();
     let streams = clusters.iter().map(|(cluster, _)| StreamName::Cluster(cluster.name.clone()));
-    let claims = futures::future::join_all(streams.map(|stream| store.claim(&stream))).await;
+    let fences = claim_all(streams.collect(), store).await?;
     let mut cells = Vec::with_capacity(clusters.len());
-    for ((cluster, target), fence) in clusters.into_iter().zip(claims) {
-        let (stream, fence) = (StreamName::Cluster(cluster.name.clone()), fence?);
+    for ((cluster, target), fence) in clusters.into_iter().zip(fences) {
+        let stream = StreamName::Cluster(cluster.name.clone());
         let folded = match heads.get(&stream) {
             Some(head) => fold::one(head, store).await?,
             None => Folded::default(),
@@ -211,14 +216,23 @@ fn retired(
     Recovered::new(setup, target, folded, observed, clock)
 }
 
-/// Makes this process the owner of all streams; claims that are made together share one sync.
+/// Makes this process the owner of all streams.
 async fn claim(cells: &mut [Recovered], store: &Arc<dyn Store>) -> Result<(), StartError> {
-    let streams = cells.iter().map(|cell| StreamName::Cluster(cell.cell.name().clone()));
-    let claims = futures::future::join_all(streams.map(|stream| store.claim(&stream))).await;
-    for (cell, fence) in cells.iter_mut().zip(claims) {
-        cell.fence = fence?;
+    let names = cells.iter().map(|cell| StreamName::Cluster(cell.cell.name().clone()));
+    let fences = claim_all(names.collect(), store).await?;
+    for (cell, fence) in cells.iter_mut().zip(fences) {
+        cell.fence = fence;
     }
     Ok(())
+}
+
+/// Claims streams, in order; those that are made together share one sync.
+async fn claim_all(
+    names: Vec<StreamName>,
+    store: &Arc<dyn Store>,
+) -> Result<Vec<Fence>, StoreError> {
+    let claims = names.into_iter().map(|name| store.claim(&name));
+    stream::iter(claims).buffered(CLAIMS_MAX).try_collect().await
 }
 
 /// What a cell of this cluster works by.
@@ -245,4 +259,23 @@ fn rand_seed() -> u64 {
     let id = uuid::Uuid::now_v7().as_u128();
     let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
     half(id >> 64) ^ half(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory;
+
+    /// Once no start succeeded with more clusters than the store's line is long.
+    #[tokio::test]
+    async fn more_streams_are_claimed_than_may_wait_for_the_disk() {
+        let slow = memory();
+        slow.hold();
+        let store: Arc<dyn Store> = slow.clone();
+        let names = (0..=QUEUED_MAX).map(|n| StreamName::Cluster(format!("c{n}").into()));
+        let mut claims = Box::pin(claim_all(names.collect(), &store));
+        assert!(futures::poll!(&mut claims).is_pending());
+        slow.release();
+        assert_eq!(claims.await.unwrap().len(), QUEUED_MAX + 1);
+    }
 }
