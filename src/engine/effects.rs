@@ -16,7 +16,7 @@ use crate::{
         base::{id::ClusterName, time::format_duration},
         cell::{
             Cell,
-            effect::{Ask, CallWanted, Effect, LookWanted},
+            effect::{Ask, CallWanted, Effect, LookWanted, Pace},
             input::{Answer, Answered, Input, Looked, RunLooked},
         },
         journal::record::Watch,
@@ -140,7 +140,7 @@ impl Performer {
         let limit = cell.inventory().probe_timeout * 4 + LOOK_BEYOND;
         match effect {
             Effect::Look(wanted) => self.look(name, target, wanted, limit, leash),
-            Effect::RunLook { fail_fast } => self.run_look(name, target, fail_fast, limit, leash),
+            Effect::RunLook(pace) => self.run_look(name, target, pace, limit, leash),
             Effect::Call(wanted) => self.call(name, target, *wanted, leash),
             Effect::Prove(watch, proving) => {
                 let proof = cell.setup.catalogue.get(proving.action.as_str()).cloned();
@@ -221,7 +221,7 @@ impl Performer {
         &self,
         name: &ClusterName,
         target: Arc<dyn Target>,
-        fail_fast: bool,
+        pace: Pace,
         limit: Duration,
         leash: &Leash,
     ) {
@@ -229,7 +229,11 @@ impl Performer {
         let began = clock.now();
         let work = async move {
             let now = move || clock.now();
-            let depth = if fail_fast { Depth::FailFast } else { Depth::Full };
+            let depth = match pace {
+                Pace::Full => Depth::Full,
+                Pace::FailFast => Depth::FailFast,
+                Pace::Brief => Depth::Brief,
+            };
             let evidence = Some(target.assess(depth, &now).await);
             Input::RunLooked(Box::new(RunLooked { began, evidence }))
         };

@@ -44,6 +44,8 @@ const SWEEP_EVERY: Duration = Duration::from_hours(1);
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 /// Inputs that one step takes: more wait for the next one, so that no cluster holds up the others.
 const INPUTS_MAX: usize = 256;
+/// Steps of one cell in a row.
+const STEPS_AT_ONCE: usize = 8;
 /// Before a step whose commit did not become durable is made again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -257,9 +259,8 @@ impl Engine {
             self.compare_due = self.clock.now().after(COMPARE_EVERY);
         }
         let now = self.clock.now();
-        while let Some((at, name)) = self.timers.first().cloned()
-            && at <= now
-        {
+        let due = self.timers.iter().take_while(|(at, _)| *at <= now);
+        for (at, name) in due.cloned().collect::<Vec<_>>() {
             self.timers.remove(&(at, name.clone()));
             if let Some(slot) = self.slots.get_mut(&name) {
                 slot.timer = None;
@@ -278,18 +279,26 @@ impl Engine {
         }
     }
 
-    /// One step of a cell, if it can be made now.
+    /// Steps a cell as long as it can be now; after some steps the others have their turn.
     fn advance(&mut self, name: &ClusterName) {
-        let now = self.clock.now();
-        let Some(slot) = self.slots.get_mut(name) else { return };
-        if slot.committing.is_some() || slot.stopped.is_some() {
-            return;
+        for _ in 0..STEPS_AT_ONCE {
+            if !self.step(name) {
+                return;
+            }
         }
+        self.set_timer(name);
+    }
+
+    /// One step of a cell, if it can be made now. `true`: there may be another at once.
+    fn step(&mut self, name: &ClusterName) -> bool {
+        let now = self.clock.now();
+        let is_free = |slot: &&mut Slot| slot.committing.is_none() && slot.stopped.is_none();
+        let Some(slot) = self.slots.get_mut(name).filter(is_free) else { return false };
         let is_due = slot.cell.wake.is_some_and(|wake| wake <= now);
         let is_held = slot.not_before.is_some_and(|at| at > now);
         if is_held || (slot.inbox.is_empty() && !is_due) {
             self.set_timer(name);
-            return;
+            return false;
         }
         let count = slot.inbox.len().min(INPUTS_MAX);
         let inputs: Vec<Input> = slot.inbox.drain(..count).collect();
@@ -297,13 +306,14 @@ impl Engine {
         match catch_unwind(AssertUnwindSafe(|| cell.step(&inputs, at))) {
             Ok(step) if step.records.is_empty() && step.observed.is_none() => {
                 self.take_over(name, step, at, 0);
-                self.advance(name);
+                return true;
             }
             Ok(step) => self.commit(name, Committing { step, inputs, at }),
             Err(_) => {
                 self.stop_cell(name, "its step broke off: a bug of quorate's; restart quorate");
             }
         }
+        false
     }
 
     /// Sends a step's records on their way.

@@ -164,7 +164,7 @@ pub struct Standing {
 }
 
 /// One incident.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
     /// Its id.
     pub id: IncidentId,

@@ -130,18 +130,40 @@ fn back<'r>(run: &'r Run, unwind: &Unwind) -> Vec<Todo<'r>> {
     let outer = begun.iter().filter(|(_, at)| at.scope().is_root());
     let order = inner.map(|step| (step, List::Finally));
     let order = order.chain(undo.map(|step| (step, List::Undo)));
+    let mut not_undone = Vec::new();
     for ((row, at), list) in order.chain(outer.map(|step| (step, List::Finally))) {
+        if list == List::Undo && not_undone.iter().any(|(of, _)| shares(*of, member_of(row))) {
+            continue; // it would be taken back from under what stands there still
+        }
         match lists::next(run, row, at, list) {
             Listed::Next(todo) => return vec![todo],
             Listed::Broken(broken) if broken.is_doubt && !unwind.is_given_up() => {
                 return vec![Todo::Park(parking(run, &[broken.why]))];
             }
+            Listed::Broken(broken) if list == List::Undo => {
+                not_undone.push((member_of(row), broken.why));
+            }
             Listed::Clear | Listed::Broken(_) => {} // a failed entry ends its own list
         }
+    }
+    if !not_undone.is_empty() && !unwind.is_given_up() {
+        let causes: Vec<String> = not_undone.into_iter().map(|(_, why)| why).collect();
+        return vec![Todo::Park(parking(run, &causes))];
     }
     let broken = run.entries.values().any(|row| row.stage.is_broken());
     let outcome = if broken { Outcome::Failed } else { unwind.outcome };
     vec![Todo::Finish(outcome, Some(unwind.failure.clone()))]
+}
+
+/// The member a step was about.
+fn member_of(row: &StepRun) -> Option<&str> {
+    row.args.get("member")?.as_str()
+}
+
+/// Whether the undo of one step may rest on that of the other: about the same member, or about no
+/// single one.
+fn shares(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
 /// Whether reality is asked about a step before it is taken back.

@@ -38,7 +38,7 @@ use crate::{
         rules::action::Failure,
     },
     targets::{
-        Depth,
+        BRIEF, Depth,
         host::{files, places::Places, service},
         http::{self, Silence, Trust},
     },
@@ -48,6 +48,14 @@ type Now<'a> = &'a (dyn Fn() -> Time + Send + Sync);
 
 /// One look.
 pub(crate) async fn look(cluster: &Cluster, depth: Depth, now: Now<'_>) -> Evidence {
+    let brief: Cluster;
+    let cluster = if depth == Depth::Brief {
+        let probe_timeout = cluster.probe_timeout.min(BRIEF);
+        brief = Cluster { probe_timeout, ..cluster.clone() };
+        &brief
+    } else {
+        cluster
+    };
     let plain = http::client(Trust::Nobody, cluster.probe_timeout);
     let peers = http::client(
         cluster.etcd.tls.as_ref().map_or(Trust::Nobody, Trust::Files),
@@ -69,7 +77,7 @@ pub(crate) async fn look(cluster: &Cluster, depth: Depth, now: Now<'_>) -> Evide
     };
     let up = async {
         match (&cluster.prometheus, depth, &prometheus) {
-            (Some(endpoint), Depth::Full | Depth::FailFast, Ok(client)) => {
+            (Some(endpoint), Depth::Full | Depth::FailFast | Depth::Brief, Ok(client)) => {
                 Some(read(now, crate::targets::prometheus::up(client, endpoint, cluster)).await)
             }
             _ => None,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{AGE_MAX, Draft, Moved, UnderWay};
+use super::{Draft, Moved, UnderWay};
 use crate::domain::{
     base::{
         id::{EtcdId, MemberName, RunId},
@@ -49,7 +49,8 @@ impl Draft {
             self.fail_unstarted(run, at, failure);
             return true;
         }
-        let first = run.steps.get(&at.path).is_none_or(|row| row.attempts == 0);
+        // what never started was perhaps never wanted: a try that only failed to tell does not count
+        let first = run.steps.get(&at.path).is_none_or(|row| !row.started);
         if first && !self.is_waited_for(&place) {
             match self.is_wanted(run, at) {
                 Some(true) => {}
@@ -182,8 +183,7 @@ impl Draft {
         let place = Place::Step(at.path.clone());
         // a further try of what was started already is beyond asking: it only goes forward
         if at.step.irreversible && run.past_return.as_ref() != Some(&at.path) {
-            let not_before = since.max(self.now.before(AGE_MAX)).max(self.cell.driving.floor);
-            let Some(look) = self.look_since(run, not_before) else { return false };
+            let Some(look) = self.last_look(since) else { return false };
             if let Err(failure) = self.recheck(run, look.as_deref()) {
                 self.cell.driving.under_way.remove(&place);
                 self.fail_unstarted(run, at, failure);
@@ -260,7 +260,8 @@ impl Draft {
         let row = found.steps.get(step);
         let next = row.map_or(1, StepRun::next_try);
         let tries = if unstarted { next } else { next - 1 };
-        let last = row_of.retry.is_last(tries, &failure);
+        // on the way back nothing is tried again
+        let last = found.unwind.is_some() || row_of.retry.is_last(tries, &failure);
         let event = RunEvent::StepFailed { step: step.clone(), failure, last };
         self.record(run, event);
     }
