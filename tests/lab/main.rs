@@ -12,6 +12,7 @@ mod crash;
 mod durable;
 mod failures;
 mod harness;
+mod kills;
 mod partition;
 mod parts;
 mod pipeline;
