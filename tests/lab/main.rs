@@ -19,6 +19,7 @@ mod pipeline;
 mod recovery;
 mod refusals;
 mod restart;
+mod stopped;
 mod story;
 mod targets;
 mod zombies;
