@@ -18,6 +18,7 @@ mod parts;
 mod pipeline;
 mod recovery;
 mod refusals;
+mod reload;
 mod restart;
 mod stopped;
 mod story;
