@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "what a failed test kept on disk has to be found")]
 #![expect(clippy::float_cmp, reason = "what counters hold are whole numbers")]
 
+mod abandoned;
 mod approval;
 mod children;
 mod crash;
