@@ -424,8 +424,10 @@ impl Bed {
         known.await.unwrap()
     }
 
+    /// An order; whoever gives one is answered in time.
     pub(super) async fn command(&self, command: Command) -> Result<Reply, CommandError> {
-        self.handle.command(command).await
+        let answer = tokio::time::timeout(Duration::from_hours(1), self.handle.command(command));
+        answer.await.expect("an order is answered")
     }
 }
 
