@@ -365,7 +365,8 @@ impl Engine {
             Err(CommitError::Unknown(_)) => self.read_back(&name, &committing).await,
             Err(CommitError::Refused(error)) => {
                 self.refuse_orders(&committing.inputs, &result);
-                self.stop_cell(&name, &format!("its journal refused it: {}", chain(error)));
+                let why = format!("its journal refused it: {}; restart quorate", chain(error));
+                self.stop_cell(&name, &why);
                 return Ok(());
             }
             Err(CommitError::Ended(error)) => return Err(Fatal(chain(error))),

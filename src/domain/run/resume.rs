@@ -120,7 +120,7 @@ fn passed_over(run: &Run, scope: &Path, cause: Option<&Path>) -> Vec<Path> {
             .filter(|(path, row)| row.order > first && !path.is_of(&whole))
             .filter(|(path, _)| Some(*path) != cause && !units.iter().any(|(u, _)| path.is_of(u)))
             .collect();
-        if after.iter().any(|(_, row)| !changed_nothing(row)) {
+        if after.iter().any(|(path, row)| !(changed_nothing(row) || run.only_reads(path))) {
             continue;
         }
         paths.extend(begins_anew(run, unit, leaf));

@@ -15,7 +15,11 @@ use crate::domain::{
         time::Time,
     },
     etcd::evidence::Held,
-    rules::{action::Failure, expr::Value},
+    rules::{
+        action::{Changes, Failure},
+        expr::Value,
+        playbook::model::StepKind,
+    },
 };
 
 /// Where a step or an entry stands.
@@ -242,6 +246,20 @@ impl Run {
     /// The row of a step by its path as text, as people name it.
     pub fn step(&self, path: &str) -> Option<&StepRun> {
         self.steps.get(&path.parse::<Path>().ok()?)
+    }
+
+    /// Whether a step is an action that changes nothing, however it ends.
+    pub(super) fn only_reads(&self, step: &Path) -> bool {
+        self.plan.step(step).is_some_and(|step| match &step.kind {
+            StepKind::Action(action) => action.traits.changes == Changes::Nothing,
+            StepKind::Foreach { .. }
+            | StepKind::Call { .. }
+            | StepKind::Wait { .. }
+            | StepKind::Expect { .. }
+            | StepKind::RecordLoss { .. }
+            | StepKind::RecordNote(_)
+            | StepKind::Approve(_) => false,
+        })
     }
 
     /// The items a loop takes, without those left out by `until`.

@@ -112,6 +112,32 @@ async fn what_a_run_left_that_was_given_up_is_told_until_the_cluster_is_whole() 
     assert_eq!(left(&bed), [], "what comes later is not what the run left");
 }
 
+/// A finalizer that fails to the end is among what is left, with the command that makes up for it.
+/// Rows: A6, E8, E19.
+#[tokio::test(start_paused = true)]
+async fn a_finalizer_that_was_given_up_is_told_until_the_cluster_is_whole() {
+    let patient = three().fail_from("host.service.reset_args", 1, ErrorKind::Tool);
+    let patient = patient.fail_from("etcd.compare", 1, ErrorKind::Tool);
+    let bed = Bed::start(patient, Mode::Auto, 1000).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(3600).await;
+    assert!(run.parked.is_some() && run.past_return.is_some(), "{:?}", run.finished);
+    bed.command(Command::Abandon(run.id, said())).await.unwrap();
+    bed.until(300, "it ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+    let shown = view(&bed, &run).leftovers;
+    assert_eq!(shown[0].what, "step rejoin[m2].args left host.service.reset_args undone");
+    assert_eq!(shown[0].commands, ["host.service.reset_args m2"]);
+    assert_eq!((shown.len(), left(&bed)), (2, vec![("c1".into(), 2)]), "{shown:?}");
+    bed.patient.heal("host.service.reset_args");
+    act(&bed.patient, "host.service.reset_args", &[("member", Value::str("m2"))]).await;
+    bed.pass(70).await;
+    assert_eq!(left(&bed), [("c1".into(), 2)], "nobody can see that: it is told on");
+    join(&bed.patient, "m3").await;
+    bed.pass(70).await;
+    assert_eq!(left(&bed), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_closed_incident_is_in_no_phase() {
     let bed = Bed::start(three(), Mode::Auto, 1000).await;

@@ -223,6 +223,12 @@ impl Bed {
         self.reload(self.settings.clone(), clusters).await;
     }
 
+    /// So many steps may act at once from now on.
+    pub(super) async fn reload_limits(&self, runs_concurrent: usize) {
+        let settings = Settings { runs_concurrent, ..self.settings.clone() };
+        self.reload(settings, self.clusters.clone()).await;
+    }
+
     async fn reload(&self, settings: Settings, clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>) {
         self.handle.reload(Reload { settings, clusters }).await.unwrap();
         handed_over().await;
@@ -418,8 +424,10 @@ impl Bed {
         known.await.unwrap()
     }
 
+    /// An order; whoever gives one is answered in time.
     pub(super) async fn command(&self, command: Command) -> Result<Reply, CommandError> {
-        self.handle.command(command).await
+        let answer = tokio::time::timeout(Duration::from_hours(1), self.handle.command(command));
+        answer.await.expect("an order is answered")
     }
 }
 

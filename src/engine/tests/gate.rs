@@ -25,8 +25,8 @@ use crate::{
     },
     sim::FakeTarget,
     store::{
-        AlertRow, Batch, Entry, Fence, MemoryStore, ObservedRow, Pending, Store, StoreError,
-        StreamHead, StreamName,
+        AlertRow, Append, Batch, Entry, Fence, MemoryStore, ObservedRow, Pending, Store,
+        StoreError, StreamHead, StreamName,
     },
     targets::{AlertState, Deadline, Depth, Target, Toolset},
 };
@@ -40,6 +40,7 @@ pub(super) struct Gate {
     shut: AtomicBool,
     bell: Notify,
     trouble: Mutex<Option<(usize, Outcome)>>,
+    sizes: Mutex<Vec<usize>>,
     reconciled: AtomicUsize,
     /// What the next question to the Alertmanager meets.
     pub(super) next_question: Mutex<Option<Breaks>>,
@@ -95,6 +96,17 @@ impl Gate {
         self.seen.load(Ordering::SeqCst)
     }
 
+    /// How many records each of them had about the first cluster. One that was hurt counts twice.
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        self.sizes.lock().unwrap().clone()
+    }
+
+    fn note(&self, batch: &Batch) {
+        let of_first = |append: &&Append| append.stream == StreamName::Cluster("c1".into());
+        let entries = batch.appends.iter().filter(of_first).map(|append| append.entries.len());
+        self.sizes.lock().unwrap().push(entries.sum());
+    }
+
     /// Whether it is shut.
     pub(super) fn is_shut(&self) -> bool {
         self.shut.load(Ordering::SeqCst)
@@ -123,6 +135,7 @@ impl Store for GatedStore {
         let counts = !batch.appends.is_empty();
         if counts {
             self.1.hurt(&self.0);
+            self.1.note(&batch);
         }
         let pending = self.0.commit(batch);
         if counts && !self.1.is_shut() {

@@ -29,7 +29,7 @@ use crate::domain::{
         event::{EntryKey, List, RunEvent},
         path::Path,
         plan::Plan,
-        state::{Run, StepRun},
+        state::{Run, Stage, StepRun},
         todo::At,
     },
 };
@@ -282,8 +282,12 @@ impl Draft {
         match action.traits.on_resume {
             OnResume::Rerun => {
                 // it cleans up after itself: done again, or taken back as if it had been done
-                let text = "it was cut off before its result was known";
-                let failure = Failure::new(ErrorKind::Other, text);
+                let failure = if let Stage::Failed { failure, .. } = &row.stage {
+                    failure.clone() // asked about on the way back: why it failed is known
+                } else {
+                    let text = "it was cut off before its result was known";
+                    Failure::new(ErrorKind::Other, text)
+                };
                 let last = run.unwind.is_some();
                 let event = RunEvent::StepFailed { step: at.path.clone(), failure, last };
                 self.record(run.id, event);
