@@ -332,8 +332,10 @@ async fn answered(target: &dyn Target, call: &Call, what: &Ask, limit: Duration)
     if let Ask::Act(before) = what {
         let deadline = Deadline::after(limit);
         let act = AssertUnwindSafe(target.act(call, before, &deadline)).catch_unwind().await;
-        let broken = || Failure::new(ErrorKind::Other, "it broke off: a bug of quorate's");
-        return Answered::Acted(act.unwrap_or_else(|_| Err(broken())));
+        // what it began may go on without it
+        let text = "it broke off: a bug of quorate's; what it began may still run";
+        let broken = Failure { still_running: true, ..Failure::new(ErrorKind::Other, text) };
+        return Answered::Acted(act.unwrap_or(Err(broken)));
     }
     let late = move || {
         let text = format!("no result within {}", format_duration(limit));

@@ -102,6 +102,29 @@ async fn a_call_that_panics_or_hangs_lets_its_run_come_to_rest() {
 }
 
 /// The step of `c1` breaks off where it lists the commands of its question.
+            assert!(bed.patient.met(&wrong), "{ask:?} {action} {wrong:?}");
+        }
+    }
+}
+
+/// What it began may go on without it: nobody tries it again or takes it back before a person looked.
+/// Rows: E9, E22.
+#[tokio::test(start_paused = true)]
+async fn an_act_that_panics_is_in_doubt() {
+    for moment in [Moment::Before, Moment::After] {
+        for action in ["host.service.mask", "etcd.restore", "etcd.member_promote"] {
+            let panics = Wrong::Panics(moment);
+            let patient = three().fault(Fault::new(Ask::Act, action, panics.clone()));
+            let bed = Bed::start(patient, Mode::Auto, 1000).await;
+            bed.pass(30).await;
+            bed.lose_majority().await;
+            let run = bed.until_rest(3 * 3600).await;
+            assert!(bed.patient.met(&panics), "{action}");
+            let why = run.parked.map(|parked| parked.why).unwrap_or_default();
+            assert!(why.contains("broke off"), "{action} {moment:?}: {why}");
+            assert!(run.unwind.is_none(), "{action} {moment:?}");
+            let calls = bed.patient.calls().into_iter().filter(|call| call.0 == action).count();
+            assert_eq!(calls, 1, "{action} {moment:?}");
 #[tokio::test(start_paused = true)]
 async fn a_step_that_breaks_off_stops_its_cell_alone_and_everybody_can_see_it() {
     let other = second();
