@@ -94,6 +94,8 @@ pub enum Answered {
     Before(Result<Value, Failure>),
     /// It was done, or not.
     Acted(Result<Done, Failure>),
+    /// It never began, and why: nothing of it was done.
+    Unbegun(String),
     /// What reality says of an earlier call.
     Probed(Probed),
 }

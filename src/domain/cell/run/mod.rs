@@ -268,6 +268,10 @@ impl Draft {
                 self.forget_readings();
                 self.acted(run, &place, result);
             }
+            (UnderWay::Acting, Answered::Unbegun(why)) => {
+                self.forget_readings();
+                self.unbegun(run, place, why);
+            }
             (UnderWay::Probing(call), Answered::Probed(probed)) => {
                 self.forget_readings();
                 self.probed(run, &place, &call, probed);
