@@ -26,6 +26,7 @@ mod narrate;
 mod recover;
 mod reload;
 mod scrape;
+mod settle;
 mod shell;
 mod slot;
 pub mod state;

@@ -31,7 +31,6 @@ use crate::{
         base::{id::ClusterName, time::Time},
         cell::{Cell, Step, effect::Effect, input::Input},
         inventory::Cluster,
-        journal::record::Record,
     },
     store::{Append, Batch, Committed, NewEntry, ObservedRow, Store, StreamName},
     targets::Target,
@@ -155,7 +154,7 @@ impl Engine {
             let due = self.next_due();
             tokio::select! {
                 () = cancel.cancelled() => break,
-                Some(landed) = self.committing.next() => self.landed(landed).await?,
+                Some(landed) = self.committing.next() => self.landed(landed)?,
                 Some(handed) = self.handed.recv() => self.take_alerts(handed),
                 event = self.events.recv() => match event {
                     Some(event) => self.take(event),
@@ -175,11 +174,13 @@ impl Engine {
         let idle = self.performer.idle();
         tokio::pin!(idle);
         let mut acting = true;
+        let mut fatal = self.store.fatal();
         while acting || !self.committing.is_empty() || self.has_inputs() {
             self.step_due();
             tokio::select! {
                 biased;
-                Some(landed) = self.committing.next() => self.landed(landed).await?,
+                error = &mut fatal => return Err(Fatal(chain(&error))),
+                Some(landed) = self.committing.next() => self.landed(landed)?,
                 Some(event) = self.events.recv() => self.take(event),
                 () = &mut idle, if acting => acting = false,
                 () = tokio::time::sleep_until(until) => {
@@ -342,17 +343,24 @@ impl Engine {
     }
 
     /// A commit's answer.
-    async fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
+    fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        if let Err(CommitError::Unknown(error)) = result {
+            let unsettled = slot.unsettled(error);
+            let store = self.store.clone();
+            self.committing.extend(unsettled.map(|unsettled| -> BoxFuture<'static, Landed> {
+                Box::pin(async move { (name, unsettled.settle(store).await, guard) })
+            }));
+            return Ok(());
+        }
         let Some(committing) = slot.committing.take() else { return Ok(()) };
         let last_seq = match &result {
             Ok(committed) => Some(committed.last_seq),
-            Err(CommitError::NotDurable(error)) => {
+            Err(CommitError::NotDurable(error) | CommitError::Unknown(error)) => {
                 tracing::error!(cluster = %name, error = %chain(error),
                     "the journal did not take a record; nothing was done");
                 None
             }
-            Err(CommitError::Unknown(_)) => self.read_back(&name, &committing).await,
             Err(CommitError::Refused(error)) => {
                 self.refuse_orders(&committing.inputs, &result);
                 self.stop_cell(&name, &format!("its journal refused it: {}", chain(error)));
@@ -412,28 +420,6 @@ impl Engine {
     fn drop_entries(&self, name: &ClusterName, places: Vec<u64>) {
         if !places.is_empty() {
             self.performer.drop_entries(self.store.clone(), name, places);
-        }
-    }
-
-    /// The place of the last record that was committed with an unknown answer, if they are there.
-    async fn read_back(&mut self, name: &ClusterName, committing: &Committing) -> Option<u64> {
-        let stream = StreamName::Cluster(name.clone());
-        let slot = self.slots.get(name)?;
-        let ours = committing.step.records.iter().map(Record::encode);
-        let ours = ours.collect::<Result<Vec<String>, _>>().ok()?;
-        loop {
-            match self.store.read(&stream, slot.next_n).await {
-                Ok(found) => {
-                    let last_seq = found.last()?.seq;
-                    let found = found.iter().map(|entry| entry.body.as_str());
-                    return found.eq(ours.iter().map(String::as_str)).then_some(last_seq);
-                }
-                Err(error) => {
-                    tracing::error!(cluster = %name, error = %chain(&error),
-                        "what was committed cannot be read back; it is tried again");
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
-            }
         }
     }
 

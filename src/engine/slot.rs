@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::leash::Leash;
+use super::{leash::Leash, settle::Unsettled};
 use crate::{
     domain::{
         base::{
@@ -15,7 +15,7 @@ use crate::{
         cell::{Cell, Step, input::Input},
         journal::record::Record,
     },
-    store::Fence,
+    store::{Fence, StoreError, StreamName},
     targets::Target,
 };
 
@@ -85,6 +85,17 @@ impl Slot {
                 input => self.inbox.push_front(input),
             }
         }
+    }
+}
+
+impl Slot {
+    /// The commit under way, where its answer does not say whether it is there.
+    pub(super) fn unsettled(&self, error: StoreError) -> Option<Unsettled> {
+        let records = &self.committing.as_ref()?.step.records;
+        // they were encoded before; what could not be would not be there
+        let bodies = records.iter().filter_map(|record| record.encode().ok()).collect();
+        let stream = StreamName::Cluster(self.cell.name().clone());
+        Some(Unsettled { stream, from: self.next_n, bodies, error })
     }
 }
 

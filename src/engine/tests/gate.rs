@@ -46,6 +46,8 @@ pub(super) struct Gate {
     pub(super) next_question: Mutex<Option<Breaks>>,
     /// Whether a step that lists commands breaks off.
     pub(super) breaks_steps: AtomicBool,
+    /// Whether the journal cannot be read.
+    pub(super) unreadable: AtomicBool,
 }
 
 /// What a commit comes to.
@@ -152,6 +154,10 @@ impl Store for GatedStore {
     }
 
     fn read(&self, stream: &StreamName, n: u64) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        if self.1.unreadable.load(Ordering::SeqCst) {
+            let source = Arc::new(std::io::Error::other("no read, for the test"));
+            return Box::pin(async { Err(StoreError::Read { source }) });
+        }
         self.0.read(stream, n)
     }
 

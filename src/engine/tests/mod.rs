@@ -18,4 +18,5 @@ mod people;
 mod reload;
 mod rest;
 mod simulation;
+mod stops;
 mod words;
