@@ -30,6 +30,7 @@ mod settle;
 mod shell;
 mod slot;
 pub mod state;
+mod stop;
 mod tickets;
 
 use std::{sync::Arc, time::Duration};

@@ -52,7 +52,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Fatal(pub String);
 
 /// What a commit came to, for the cell that made it.
-type Landed = (ClusterName, Result<Committed, CommitError>, Commit);
+pub(super) type Landed = (ClusterName, Result<Committed, CommitError>, Commit);
 
 /// The loop's owner.
 #[derive(Debug)]
@@ -65,17 +65,17 @@ pub struct Engine {
     pub(super) intake: IntakeHandle,
     pub(super) clock: Clock,
     pub(super) performer: Performer,
-    intake_tasks: TaskTracker,
-    stop_intake: CancellationToken,
+    pub(super) intake_tasks: TaskTracker,
+    pub(super) stop_intake: CancellationToken,
     narrator: Narrator,
-    events: mpsc::Receiver<Event>,
+    pub(super) events: mpsc::Receiver<Event>,
     handed: mpsc::Receiver<Handed>,
     timers: BTreeSet<(Time, ClusterName)>,
-    committing: FuturesUnordered<BoxFuture<'static, Landed>>,
+    pub(super) committing: FuturesUnordered<BoxFuture<'static, Landed>>,
     tickets: Tickets,
     sweep_due: Time,
     compare_due: Time,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 impl Engine {
@@ -166,47 +166,7 @@ impl Engine {
         self.stop().await
     }
 
-    /// Ordered stop: no new effects, calls to a journal boundary, then the store.
-    async fn stop(mut self) -> Result<(), Fatal> {
-        self.stopping = true;
-        self.performer.stop_looks();
-        let until = tokio::time::Instant::now() + self.settings.shutdown_grace;
-        let idle = self.performer.idle();
-        tokio::pin!(idle);
-        let mut acting = true;
-        let mut fatal = self.store.fatal();
-        while acting || !self.committing.is_empty() || self.has_inputs() {
-            self.step_due();
-            tokio::select! {
-                biased;
-                error = &mut fatal => return Err(Fatal(chain(&error))),
-                Some(landed) = self.committing.next() => self.landed(landed)?,
-                Some(event) = self.events.recv() => self.take(event),
-                () = &mut idle, if acting => acting = false,
-                () = tokio::time::sleep_until(until) => {
-                    tracing::warn!("a step is still under way: it will be in doubt after the restart");
-                    break;
-                }
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            }
-        }
-        self.performer.cancel();
-        self.stop_intake.cancel();
-        self.intake_tasks.close();
-        self.intake_tasks.wait().await;
-        if let Err(error) = self.store.close().await {
-            return Err(Fatal(chain(&error)));
-        }
-        tracing::info!("the engine has stopped; runs go on from the journal at the next start");
-        Ok(())
-    }
-
-    fn has_inputs(&self) -> bool {
-        let waits = |slot: &Slot| slot.stopped.is_none() && slot.not_before.is_none();
-        self.slots.values().any(|slot| waits(slot) && !slot.inbox.is_empty())
-    }
-
-    fn take(&mut self, event: Event) {
+    pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::Input(cluster, input) => self.give(&cluster, input),
             Event::Order(cluster, order, reply) => {
@@ -250,7 +210,7 @@ impl Engine {
     }
 
     /// Steps every cell whose time has come; once an hour what is over is dropped.
-    fn step_due(&mut self) {
+    pub(super) fn step_due(&mut self) {
         if self.compare_due <= self.clock.now() {
             if let Some(news) = self.clock.compare() {
                 tracing::warn!("{news}");
@@ -343,7 +303,7 @@ impl Engine {
     }
 
     /// A commit's answer.
-    fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
+    pub(super) fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
         if let Err(CommitError::Unknown(error)) = result {
             let unsettled = slot.unsettled(error);

@@ -135,10 +135,17 @@ impl ApiState {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    /// Waits for what was handed to the engine by requests whose clients are gone.
+    /// Waits for what was handed to the engine by requests whose clients are gone, no longer than
+    /// for an answer: where the disk hangs they are told no more.
     pub async fn drained(&self) {
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(ANSWER_WITHIN, self.tasks.wait()).await.is_err() {
+            let deliveries = self.tasks.len();
+            tracing::warn!(
+                deliveries,
+                "the journal does not answer; what came last is not durable"
+            );
+        }
         self.refusals.tell_rest();
     }
 

@@ -304,6 +304,18 @@ async fn a_server_whose_commits_fail_is_not_ready_until_one_succeeds() {
     app.stop().await;
 }
 
+/// Rows: E22.
+#[tokio::test]
+async fn a_server_whose_disk_hangs_stops_all_the_same() {
+    let app = TestApp::start().await;
+    app.store.hang();
+    let body = webhook(&json!([alert(&json!({"alertname": "x"}))]));
+    let request = app.request(Method::POST, PATH).json(&body).timeout(Duration::from_secs(3));
+    assert!(request.send().await.is_err_and(|error| error.is_timeout()));
+    let error = app.stopped().await.unwrap_err();
+    assert!(error.contains("cannot tell"), "{error}");
+}
+
 /// What was sent is repeated to be known again, not to be sent back whole.
 #[tokio::test]
 async fn a_wrong_value_is_echoed_in_part() {

@@ -1,4 +1,4 @@
-//! A disk that cannot be read, and what ends the process.
+//! An ordered stop, a disk that hangs or cannot be read, and what ends the process.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -33,6 +33,18 @@ async fn send(bed: &Bed) {
     let (handle, alert) = (bed.handle.clone(), any_alert(bed));
     tokio::spawn(async move { handle.observe(vec![alert]).await });
     handed_over().await;
+}
+
+/// Rows: E22.
+#[tokio::test(start_paused = true)]
+async fn an_ordered_stop_ends_on_a_disk_that_hangs() {
+    let mut bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(30).await;
+    bed.store.hang();
+    send(&bed).await;
+    bed.cancel.cancel();
+    let ended = bed.ended().await;
+    assert!(ended.is_err_and(|error| error.to_string().contains("cannot tell")));
 }
 
 /// Nothing of it would be known to be durable.
