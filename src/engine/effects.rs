@@ -113,8 +113,8 @@ impl Performer {
         });
     }
 
-    /// Ends looks, now and from now on; no call begins to act any more.
-    pub(super) fn stop_looks(&self) {
+    /// Ends what only looks and asks, now and from now on; no call begins to act any more.
+    pub(super) fn begin_nothing(&self) {
         self.looks.cancel();
         self.calls.close();
     }
@@ -293,7 +293,11 @@ impl Performer {
             clock: self.clock.clone(),
             begin_by,
         };
-        let cancel = leash.calls.clone();
+        let cancel = match &what {
+            Ask::Act(_) => leash.calls.clone(),
+            // what only asks is asked again after a restart
+            Ask::Before | Ask::Probe(_) => leash.looks.clone(),
+        };
         self.calls.spawn(async move {
             let work = async {
                 let _permit = match &what {
@@ -335,6 +339,14 @@ impl Performer {
 
 /// Why nothing is begun while quorate stops.
 const STOPS: &str = "quorate stopped before it began";
+
+/// What a cell is told of a call that is not made because quorate stops; nothing where it is asked
+/// again after the restart.
+pub(super) fn unbegun(wanted: CallWanted) -> Option<Input> {
+    let acts = matches!(wanted.what, Ask::Act(_));
+    let answer = || Answer { key: wanted.key, result: Answered::Unbegun(STOPS.into()) };
+    acts.then(|| Input::Called(Box::new(answer())))
+}
 
 /// What stands between a step that is written down as started and its act.
 struct Turn {

@@ -17,7 +17,7 @@ use super::{
     chain,
     clock::Clock,
     commands::CommandError,
-    effects::Performer,
+    effects::{self, Performer},
     event::Event,
     journal::{Commit, CommitError, Journal},
     narrate::Narrator,
@@ -141,6 +141,9 @@ impl Engine {
         let mut slot = cell.into_slot(self.performer.leash());
         let name = slot.cell.name().clone();
         slot.push(Input::Started);
+        if self.stopping {
+            slot.push(Input::Stopping);
+        }
         self.state.show(&slot.cell);
         self.slots.insert(name.clone(), slot);
         self.set_timer(&name);
@@ -360,6 +363,7 @@ impl Engine {
         self.state.feed.records(name, &step.records, at, last_seq);
         self.narrator.tell(&before, &cell, &step.records, &step.notes, at);
         self.drop_entries(name, dropped);
+        let mut unbegun = Vec::new();
         for effect in step.effects {
             match effect {
                 Effect::Answer(ticket, result) => {
@@ -371,8 +375,12 @@ impl Engine {
                 effect if !self.stopping => {
                     self.performer.perform(name, &cell, &target, effect, &leash);
                 }
+                Effect::Call(wanted) => unbegun.extend(effects::unbegun(*wanted)),
                 _ => {}
             }
+        }
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.inbox.extend(unbegun);
         }
         self.set_timer(name);
     }

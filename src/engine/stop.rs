@@ -1,4 +1,4 @@
-//! The ordered stop: no new effects, calls to a journal boundary, then the store.
+//! The ordered stop: nothing is begun any more, what acts comes to its end, then the store is closed.
 //!
 //! Every wait in it has a bound, whatever the disk does: what is not durable by then is asked for, or
 //! in doubt, after the restart.
@@ -10,6 +10,7 @@ use super::{
     shell::{Engine, Fatal},
     slot::Slot,
 };
+use crate::domain::{base::id::ClusterName, cell::input::Input};
 
 /// Between two looks at what is left to do.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -18,7 +19,11 @@ impl Engine {
     /// Stops in order, or says why what is on disk cannot be told.
     pub(super) async fn stop(mut self) -> Result<(), Fatal> {
         self.stopping = true;
-        self.performer.stop_looks();
+        let names: Vec<ClusterName> = self.slots.keys().cloned().collect();
+        for name in &names {
+            self.give(name, Input::Stopping);
+        }
+        self.performer.begin_nothing();
         self.come_to_rest().await?;
         self.performer.cancel();
         self.stop_intake.cancel();
@@ -58,6 +63,6 @@ impl Engine {
     fn is_busy(&self) -> bool {
         let waits = |slot: &Slot| slot.stopped.is_none() && slot.not_before.is_none();
         let has_inputs = self.slots.values().any(|slot| waits(slot) && !slot.inbox.is_empty());
-        !self.committing.is_empty() || has_inputs
+        !self.committing.is_empty() || !self.events.is_empty() || has_inputs
     }
 }

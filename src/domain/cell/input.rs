@@ -50,6 +50,8 @@ pub enum Input {
     Sweep(Time),
     /// The first input after a start.
     Started,
+    /// Quorate stops: nothing is begun any more.
+    Stopping,
     /// Nothing but time.
     Wake,
 }

@@ -116,8 +116,12 @@ struct Waiting {
 type Moved = bool;
 
 impl Draft {
-    /// Does what the open run can do now.
+    /// Does what the open run can do now. Where quorate stops that is nothing: what was written down
+    /// as started and then not begun would be in doubt after the restart.
     pub(super) fn drive(&mut self) {
+        if self.cell.is_stopping {
+            return;
+        }
         for _ in 0..TURNS_MAX {
             let run = self.cell.state.open_run().filter(|run| run.is_active()).cloned();
             let Some(run) = run else {
