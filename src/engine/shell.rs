@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -45,6 +46,9 @@ const COMPARE_EVERY: Duration = Duration::from_secs(10);
 const INPUTS_MAX: usize = 256;
 /// Before a step whose commit did not become durable is made again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why the process ends where the intake did: every alert would be refused for good.
+const INTAKE_ENDED: &str = "the intake ended by itself: a bug of quorate's; start it again";
 
 /// Why the process must end: what is on disk can no longer be told.
 #[derive(Debug, thiserror::Error)]
@@ -152,11 +156,15 @@ impl Engine {
     /// Runs until cancelled; then lets calls reach a journal boundary and closes the store.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), Fatal> {
         self.narrator.resumed(self.slots.values().map(|slot| slot.cell.as_ref()));
+        let intake = self.intake.clone();
+        let mut intake_ended = pin!(intake.ended());
         while !cancel.is_cancelled() {
             self.step_due();
+            self.state.beat();
             let due = self.next_due();
             tokio::select! {
                 () = cancel.cancelled() => break,
+                () = &mut intake_ended => return Err(Fatal(INTAKE_ENDED.into())),
                 Some(landed) = self.committing.next() => self.landed(landed)?,
                 Some(handed) = self.handed.recv() => self.take_alerts(handed),
                 event = self.events.recv() => match event {

@@ -6,7 +6,11 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use super::{Settings, alerts::table::AlertTable, clock::Clock, feed::Feed, journal::Journal};
@@ -39,7 +43,13 @@ pub struct State {
     cells: RwLock<BTreeMap<ClusterName, Arc<Cell>>>,
     index: RwLock<Index>,
     stopped: RwLock<BTreeMap<ClusterName, String>>,
+    /// When the loop last came round, in milliseconds.
+    beat: AtomicI64,
 }
+
+/// The loop comes round every 10 s at least, as a rule many times a second: one that did not for
+/// three times as long hangs.
+const BEAT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which cluster an id belongs to.
 #[derive(Debug, Default)]
@@ -60,9 +70,10 @@ impl State {
         journal: Journal,
         clock: Clock,
     ) -> Arc<Self> {
+        let started_at = clock.now();
         Arc::new(Self {
             alerts,
-            started_at: clock.now(),
+            started_at,
             clock,
             feed: Arc::default(),
             journal,
@@ -70,7 +81,18 @@ impl State {
             cells: RwLock::default(),
             index: RwLock::default(),
             stopped: RwLock::default(),
+            beat: AtomicI64::new(started_at.0),
         })
+    }
+
+    /// The loop comes round.
+    pub(super) fn beat(&self) {
+        self.beat.store(self.now().0, Ordering::Relaxed);
+    }
+
+    /// Whether the loop still comes round.
+    pub fn is_beating(&self) -> bool {
+        self.now().since(Time(self.beat.load(Ordering::Relaxed))) <= BEAT_WITHIN
     }
 
     /// Shows a cell that is new to readers, with all that it holds.

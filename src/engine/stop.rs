@@ -44,6 +44,7 @@ impl Engine {
         let mut acting = true;
         while acting || self.is_busy() {
             self.step_due();
+            self.state.beat();
             tokio::select! {
                 biased;
                 error = &mut fatal => return Err(Fatal(chain(&error))),

@@ -15,8 +15,13 @@ use crate::{
         rules::action::ErrorKind,
         run::event::Outcome,
     },
-    engine::commands::{Command, CommandError},
+    engine::{
+        Engine,
+        clock::Clock,
+        commands::{Command, CommandError},
+    },
     sim::{Ask, FakeTarget, Fault, Moment, State, Wrong},
+    store::memory,
 };
 
 const BREAKS: [Wrong; 2] = [Wrong::Panics(Moment::Before), Wrong::Hangs(Moment::Before)];
@@ -97,11 +102,6 @@ async fn a_call_that_panics_or_hangs_lets_its_run_come_to_rest() {
             bed.pass(30).await;
             bed.lose_majority().await;
             bed.until_rest(3 * 3600).await;
-        }
-    }
-}
-
-/// The step of `c1` breaks off where it lists the commands of its question.
             assert!(bed.patient.met(&wrong), "{ask:?} {action} {wrong:?}");
         }
     }
@@ -125,6 +125,11 @@ async fn an_act_that_panics_is_in_doubt() {
             assert!(run.unwind.is_none(), "{action} {moment:?}");
             let calls = bed.patient.calls().into_iter().filter(|call| call.0 == action).count();
             assert_eq!(calls, 1, "{action} {moment:?}");
+        }
+    }
+}
+
+/// The step of `c1` breaks off where it lists the commands of its question.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_breaks_off_stops_its_cell_alone_and_everybody_can_see_it() {
     let other = second();
@@ -179,6 +184,20 @@ async fn a_run_that_waits_holds_no_place_that_another_cluster_needs() {
     let acted = async |_: &Bed| other.effects_of("host.service.set_args") == 1;
     bed.until(300, "c2 acts", acted).await;
     assert!(bed.runs().await[0].finished.is_none(), "c1 waits on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_does_not_come_round_is_noticed() {
+    let bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(600).await;
+    assert!(bed.handle.state().is_beating());
+    let (store, clock) = (memory(), Clock::at(bed.now()));
+    let started =
+        Engine::start(bed.settings.clone(), Vec::new(), store, bed.metrics.clone(), clock);
+    let (_never_run, handle) = started.await.unwrap();
+    assert!(handle.state().is_beating());
+    bed.pass(40).await;
+    assert!(handle.is_running() && !handle.state().is_beating());
 }
 
 /// Alerts that nothing answers, each of another name.

@@ -46,6 +46,8 @@ pub(super) struct Gate {
     pub(super) next_question: Mutex<Option<Breaks>>,
     /// Whether a step that lists commands breaks off.
     pub(super) breaks_steps: AtomicBool,
+    /// Whether the intake breaks off at its next commit.
+    pub(super) breaks_intake: AtomicBool,
     /// Whether the journal cannot be read.
     pub(super) unreadable: AtomicBool,
 }
@@ -137,6 +139,8 @@ pub(super) struct GatedStore(pub(super) Arc<MemoryStore>, pub(super) Arc<Gate>);
 
 impl Store for GatedStore {
     fn commit(&self, batch: Batch) -> Pending {
+        let breaks = !batch.alerts.is_empty() && self.1.breaks_intake.load(Ordering::SeqCst);
+        assert!(!breaks, "the intake breaks off for the test");
         let counts = !batch.appends.is_empty();
         if counts {
             self.1.hurt(&self.0);

@@ -188,3 +188,17 @@ async fn an_ordered_stop_leaves_nothing_in_doubt() {
         assert_eq!(begun(&bed).await, [""; 0], "stopped at commit {n}");
     }
 }
+
+/// Rows: E9.
+#[tokio::test(start_paused = true)]
+async fn an_intake_that_breaks_off_ends_the_process() {
+    let mut bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(30).await;
+    bed.gate.breaks_intake.store(true, Ordering::SeqCst);
+    bed.handle.observe(vec![any_alert(&bed)]).await.unwrap_err();
+    let ended = bed.ended().await;
+    assert!(ended.is_err_and(|error| error.to_string().contains("intake")));
+    let setup = Setup::new(Mode::Propose);
+    let bed = Bed::on(three(), bed.store.restart(), setup, bed.now()).await;
+    bed.alert(QUORUM, &[], true).await;
+}
