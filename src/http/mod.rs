@@ -161,6 +161,24 @@ impl ApiState {
             Err(_) => Err(Refusal::Unavailable("the engine does not answer".into())),
         }
     }
+
+    /// The same, for what may have to walk everything: a list that is filtered reads on until its page
+    /// is full. It keeps no worker from the loop meanwhile.
+    async fn look_long<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let state = Arc::clone(self.handle.state());
+        if !self.handle.is_running() {
+            return Err(Refusal::Unavailable("the engine has stopped".into()));
+        }
+        let looked = tokio::task::spawn_blocking(move || look(&state));
+        match tokio::time::timeout(ANSWER_WITHIN, looked).await {
+            Ok(Ok(seen)) => Ok(seen),
+            Ok(Err(_)) => Err(Refusal::Unavailable("it broke off: a bug of quorate's".into())),
+            Err(_) => Err(Refusal::Unavailable("there is too much to look through".into())),
+        }
+    }
 }
 
 impl fmt::Debug for ApiState {

@@ -200,6 +200,48 @@ async fn a_loop_that_does_not_come_round_is_noticed() {
     assert!(handle.is_running() && !handle.state().is_beating());
 }
 
+/// Each list of one cluster reads what that one holds, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_one_cluster_walks_no_other() {
+    let other = second();
+    let setup = Setup { others: vec![other.clone()], ..Setup::new(Mode::Propose) };
+    let bed = Bed::with(three(), setup).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    lose_second(&bed, &other).await;
+    bed.pass(120).await;
+    let state = bed.handle.state();
+    let walked = |cluster: Option<&str>| {
+        let mut seen = (Vec::new(), Vec::new());
+        state.incidents(
+            None,
+            cluster,
+            |cell, _| {
+                seen.0.push(cell.name().to_string());
+                Some(())
+            },
+            9,
+        );
+        state.runs(
+            None,
+            cluster,
+            |cell, _| {
+                seen.1.push(cell.name().to_string());
+                Some(())
+            },
+            9,
+        );
+        seen
+    };
+    let one = |name: &str| vec![name.to_owned()];
+    assert_eq!(walked(Some("c2")), (one("c2"), one("c2")));
+    assert_eq!(walked(Some("c1")), (one("c1"), one("c1")));
+    assert_eq!(walked(None).0.len(), 2);
+    assert_eq!(walked(Some("none")), (Vec::new(), Vec::new()));
+    let all = state.incidents(None, Some("c2"), |_, one| Some(one.id), 9);
+    assert!(state.incidents(Some(all[0]), Some("c2"), |_, one| Some(one.id), 9).is_empty());
+}
+
 /// Alerts that nothing answers, each of another name.
 async fn flood(bed: &Bed, seconds: u64) {
     for n in 0..seconds * 20 {
