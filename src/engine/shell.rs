@@ -93,7 +93,9 @@ impl Engine {
     ) -> Result<(Self, Handle), StartError> {
         let (sender, events) = mpsc::channel(super::handle::EVENTS_MAX);
         let recovered = recover::everything(&settings, clusters, &store, &clock).await?;
-        clock.never_before(recovered.last_at);
+        if let Some(news) = clock.never_before(recovered.last_at) {
+            tracing::warn!("{news}");
+        }
         let journal = Journal::new(store.clone());
         let (to_cells, handed) = mpsc::channel(super::handle::HANDED_MAX);
         let owners = recover::owners(recovered.cells.iter().map(Recovered::cell));
