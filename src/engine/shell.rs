@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Handle, Settings,
-    alerts::{self, Handed, IntakeHandle},
+    alerts::{self, Handed, IntakeHandle, Throttle},
     chain,
     clock::Clock,
     commands::CommandError,
@@ -77,6 +77,8 @@ pub struct Engine {
     timers: BTreeSet<(Time, ClusterName)>,
     pub(super) committing: FuturesUnordered<BoxFuture<'static, Landed>>,
     tickets: Tickets,
+    /// Lines about steps that did not become durable.
+    unwritten: Throttle,
     sweep_due: Time,
     compare_due: Time,
     pub(super) stopping: bool,
@@ -130,6 +132,7 @@ impl Engine {
             timers: BTreeSet::new(),
             committing: FuturesUnordered::new(),
             tickets: Tickets::default(),
+            unwritten: Throttle::default(),
             sweep_due: clock.now().after(SWEEP_EVERY),
             compare_due: clock.now(),
             stopping: false,
@@ -330,8 +333,10 @@ impl Engine {
         let last_seq = match &result {
             Ok(committed) => Some(committed.last_seq),
             Err(CommitError::NotDurable(error) | CommitError::Unknown(error)) => {
-                tracing::error!(cluster = %name, error = %chain(error),
-                    "the journal did not take a record; nothing was done");
+                if let Some(hidden) = self.unwritten.due(self.clock.now()) {
+                    tracing::error!(cluster = %name, error = %chain(error), steps.more = hidden,
+                        "the journal did not take a step; nothing was done");
+                }
                 None
             }
             Err(CommitError::Refused(error)) => {

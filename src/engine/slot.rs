@@ -19,6 +19,9 @@ use crate::{
     targets::Target,
 };
 
+/// Why a look counts as failed where only the disk did.
+pub(super) const UNWRITTEN: &str = "what was seen could not be written down";
+
 /// One cell with what the shell keeps beside it.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -78,10 +81,7 @@ impl Slot {
             match input {
                 Input::Ordered(..) | Input::Wake => {}
                 // what was seen grows old while the disk does not answer
-                Input::Looked(_) => {
-                    let why = "what was seen could not be written down";
-                    self.inbox.push_front(Input::LookFailed(why.into()));
-                }
+                Input::Looked(_) => self.inbox.push_front(Input::LookFailed(UNWRITTEN.into())),
                 input => self.inbox.push_front(input),
             }
         }
