@@ -136,11 +136,11 @@ const ACTS: &str = r#"
       host.service.set_args: {member: "${cluster.name == 'c2' ? 'n2' : 'm2'}", args: {x: "1"}}
 "#;
 
-/// The only place is taken by another cluster.
+/// The only place is taken by another cluster, for longer than a stop waits.
 /// Rows: E22.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_waits_for_its_turn_is_not_in_doubt_after_a_stop() {
-    let slow = Fault::new(Ask::Act, "host.service.set_args", Wrong::Late(Duration::from_secs(25)));
+    let slow = Fault::new(Ask::Act, "host.service.set_args", Wrong::Late(Duration::from_mins(2)));
     let other = FakeTarget::new(["n1", "n2", "n3"]).named("c2").revision(100).fault(slow);
     let setup = Setup { others: vec![other.clone()], runs_concurrent: 1, ..small(ACTS) };
     let mut bed = Bed::with(three(), setup).await;
