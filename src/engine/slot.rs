@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::leash::Leash;
+use super::{leash::Leash, settle::Unsettled};
 use crate::{
     domain::{
         base::{
@@ -15,9 +15,12 @@ use crate::{
         cell::{Cell, Step, input::Input},
         journal::record::Record,
     },
-    store::Fence,
+    store::{Fence, StoreError, StreamName},
     targets::Target,
 };
+
+/// Why a look counts as failed where only the disk did.
+pub(super) const UNWRITTEN: &str = "what was seen could not be written down";
 
 /// One cell with what the shell keeps beside it.
 #[derive(Debug)]
@@ -78,13 +81,21 @@ impl Slot {
             match input {
                 Input::Ordered(..) | Input::Wake => {}
                 // what was seen grows old while the disk does not answer
-                Input::Looked(_) => {
-                    let why = "what was seen could not be written down";
-                    self.inbox.push_front(Input::LookFailed(why.into()));
-                }
+                Input::Looked(_) => self.inbox.push_front(Input::LookFailed(UNWRITTEN.into())),
                 input => self.inbox.push_front(input),
             }
         }
+    }
+}
+
+impl Slot {
+    /// The commit under way, where its answer does not say whether it is there.
+    pub(super) fn unsettled(&self, error: StoreError) -> Option<Unsettled> {
+        let records = &self.committing.as_ref()?.step.records;
+        // they were encoded before; what could not be would not be there
+        let bodies = records.iter().filter_map(|record| record.encode().ok()).collect();
+        let stream = StreamName::Cluster(self.cell.name().clone());
+        Some(Unsettled { stream, from: self.next_n, bodies, error })
     }
 }
 

@@ -86,6 +86,8 @@ pub struct CallWanted {
     pub what: Ask,
     /// Its limit.
     pub timeout: Duration,
+    /// What acts does not begin after this: what it was allowed by would be too old.
+    pub begin_by: Option<Time>,
 }
 
 /// What is asked of an action.

@@ -21,7 +21,7 @@ use crate::{
         run::state::Run,
     },
     engine::{
-        Engine, Handle, Reload, Settings,
+        Engine, Fatal, Handle, Reload, Settings,
         clock::Clock,
         commands::{Command, CommandError, Reply},
     },
@@ -120,8 +120,10 @@ pub(super) struct Bed {
     pub(super) setup: Setup,
     pub(super) settings: Settings,
     pub(super) clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
-    cancel: CancellationToken,
-    pub(super) task: JoinHandle<()>,
+    /// Begins the ordered stop.
+    pub(super) cancel: CancellationToken,
+    /// The loop, which ends by itself only where it must.
+    pub(super) task: JoinHandle<Result<(), Fatal>>,
     epoch: Time,
     began: tokio::time::Instant,
 }
@@ -176,8 +178,7 @@ impl Bed {
         let started = Engine::start(settings, named, journal, metrics.clone(), clock);
         let (engine, handle) = started.await.unwrap_or_else(|error| panic!("{error}"));
         let cancel = CancellationToken::new();
-        let cancel_of = cancel.clone();
-        let task = tokio::spawn(async move { engine.run(cancel_of).await.unwrap() });
+        let task = tokio::spawn(engine.run(cancel.clone()));
         let began = tokio::time::Instant::now();
         let (settings, clusters) = (kept, clusters);
         Self {
@@ -202,14 +203,13 @@ impl Bed {
     }
 
     /// The same, with so many seconds before the new process is there.
-    pub(super) async fn crash_for(self, seconds: u64) -> Self {
+    pub(super) async fn crash_for(mut self, seconds: u64) -> Self {
         self.task.abort();
-        drop(self.task.await);
+        drop((&mut self.task).await);
         self.cancel.cancel();
         let store = self.store.restart();
         let_pass(Duration::from_secs(seconds)).await;
-        let epoch = self.epoch.after(self.began.elapsed());
-        Self::on(self.patient, store, self.setup, epoch).await
+        self.begin_on(store).await
     }
 
     /// Works by other rules from now on.
@@ -242,7 +242,24 @@ impl Bed {
     /// Stops in order.
     pub(super) async fn stop(self) {
         self.cancel.cancel();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Why the loop ended by itself, or what its ordered stop came to; it must end within an hour.
+    pub(super) async fn ended(&mut self) -> Result<(), Fatal> {
+        let ended = tokio::time::timeout(Duration::from_hours(1), &mut self.task).await;
+        ended.expect("it goes on as if nothing was").unwrap()
+    }
+
+    /// Starts another process on what is durable, once the one before has ended.
+    pub(super) async fn restart(self) -> Self {
+        let store = self.store.restart();
+        self.begin_on(store).await
+    }
+
+    async fn begin_on(self, store: Arc<MemoryStore>) -> Self {
+        let epoch = self.epoch.after(self.began.elapsed());
+        Self::on(self.patient, store, self.setup, epoch).await
     }
 
     /// Lets time pass.

@@ -18,5 +18,6 @@ mod people;
 mod reload;
 mod rest;
 mod simulation;
+mod stops;
 mod way_back;
 mod words;

@@ -142,8 +142,12 @@ fn has_changed(run: &Run) -> bool {
 type Moved = bool;
 
 impl Draft {
-    /// Does what the open run can do now.
+    /// Does what the open run can do now. Where quorate stops that is nothing: what was written down
+    /// as started and then not begun would be in doubt after the restart.
     pub(super) fn drive(&mut self) {
+        if self.cell.is_stopping {
+            return;
+        }
         for _ in 0..TURNS_AT_ONCE {
             let run = self.cell.state.open_run().filter(|run| run.is_active()).cloned();
             let Some(run) = run else {
@@ -313,6 +317,10 @@ impl Draft {
             (UnderWay::Acting, Answered::Acted(result)) => {
                 self.forget_readings();
                 self.acted(run, &place, result);
+            }
+            (UnderWay::Acting, Answered::Unbegun(why)) => {
+                self.forget_readings();
+                self.unbegun(run, place, why);
             }
             (UnderWay::Probing(call), Answered::Probed(probed)) => {
                 self.forget_readings();

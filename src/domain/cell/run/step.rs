@@ -180,7 +180,7 @@ impl Draft {
         since: Time,
     ) -> Moved {
         let StepKind::Action(action) = &at.step.kind else { return false };
-        let place = Place::Step(at.path.clone());
+        let (place, mut begin_by) = (Place::Step(at.path.clone()), None);
         // a further try of what was started already is beyond asking: it only goes forward
         if at.step.irreversible && run.past_return.as_ref() != Some(&at.path) {
             let Some(look) = self.last_look(since) else { return false };
@@ -189,6 +189,8 @@ impl Draft {
                 self.fail_unstarted(run, at, failure);
                 return true;
             }
+            // the disk and its turn may take long: what was looked at must not grow old meanwhile
+            begin_by = self.cell.driving.look.as_ref().map(|(began, _)| began.after(AGE_MAX));
         }
         let held = if action.traits.holds {
             let Some(held) = self.held_by(run, call) else { return false };
@@ -205,7 +207,9 @@ impl Draft {
             irreversible: at.step.irreversible,
         };
         self.record(run.id, started);
-        self.ask(run.id, place, call, Ask::Act(before.clone()), at.step.timeout);
+        let (key, what) = (CallKey { run: run.id, place }, Ask::Act(before.clone()));
+        let (call, timeout) = (call.clone(), at.step.timeout);
+        self.want(CallWanted { key, call, what, timeout, begin_by });
         true
     }
 
@@ -218,15 +222,25 @@ impl Draft {
         what: Ask,
         timeout: Duration,
     ) {
-        let under_way = match &what {
-            Ask::Before => UnderWay::Reading(call.clone()),
+        let (key, call) = (CallKey { run, place }, call.clone());
+        self.want(CallWanted { key, call, what, timeout, begin_by: None });
+    }
+
+    fn want(&mut self, wanted: CallWanted) {
+        let under_way = match &wanted.what {
+            Ask::Before => UnderWay::Reading(wanted.call.clone()),
             Ask::Act(_) => UnderWay::Acting,
-            Ask::Probe(_) => UnderWay::Probing(call.clone()),
+            Ask::Probe(_) => UnderWay::Probing(wanted.call.clone()),
         };
-        self.cell.driving.under_way.insert(place.clone(), under_way);
-        let key = CallKey { run, place };
-        let wanted = CallWanted { key, call: call.clone(), what, timeout };
+        self.cell.driving.under_way.insert(wanted.key.place.clone(), under_way);
         self.effects.push(Effect::Call(Box::new(wanted)));
+    }
+
+    /// What was written down as started never began. An entry is done again in any case.
+    pub(super) fn unbegun(&mut self, run: RunId, place: Place, why: String) {
+        if let Place::Step(step) = place {
+            self.record(run, RunEvent::StepDisproved { step, finding: why });
+        }
     }
 
     /// What a call that acted came to. What could not be ended at its limit may go on: it is in doubt,
