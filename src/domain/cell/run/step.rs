@@ -394,7 +394,7 @@ impl Draft {
     }
 
     /// What was chosen in this run.
-    pub(super) fn chosen(run: &Run) -> Option<Choice> {
+    pub(in crate::domain::cell) fn chosen(run: &Run) -> Option<Choice> {
         let chooses = |row: &&StepRun| row.output().is_some();
         let rows = run.steps.iter().filter(|(_, row)| chooses(row));
         let mut rows = rows.filter(|(path, _)| match run.plan.step(path).map(|step| &step.kind) {
