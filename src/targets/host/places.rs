@@ -21,6 +21,7 @@ pub(crate) struct Places {
     pub(crate) wal_dir: Option<PathBuf>,
     backups: PathBuf,
     lock: PathBuf,
+    told: PathBuf,
     run: String,
 }
 
@@ -39,10 +40,12 @@ impl Places {
         let backups = cluster.etcd.backups.dir.join(&run).join(member.name.as_str());
         let locks = cluster.etcd.backups.dir.join(".locks");
         let lock = locks.join(cluster.name.as_str()).join(member.name.as_str());
+        let told = cluster.etcd.backups.dir.join(".told");
+        let told = told.join(cluster.name.as_str()).join(member.name.as_str()).join("process");
         // A WAL that is configured where it stands anyway is not separate.
         let wal_dir =
             member.wal_dir.clone().filter(|dir| !dir.starts_with(member.data_dir.join("member")));
-        Self { data_dir: member.data_dir.clone(), wal_dir, backups, lock, run }
+        Self { data_dir: member.data_dir.clone(), wal_dir, backups, lock, told, run }
     }
 
     /// Where the member's write-ahead log stands.
@@ -82,6 +85,11 @@ impl Places {
     /// The lock of all that changes something of the member on its host, in whatever run.
     pub(crate) fn lock(&self) -> &Path {
         &self.lock
+    }
+
+    /// Which process of the member was told to end, by whatever run.
+    pub(crate) fn told(&self) -> PathBuf {
+        self.told.clone()
     }
 
     /// The arguments in force.
