@@ -48,7 +48,8 @@ impl Changes {
 pub enum OnResume {
     /// Run it again: it cleans up after itself.
     Rerun,
-    /// Ask reality first; done → its output, not done → run again, unknown → park.
+    /// Ask reality first; done → its output, not done → run again, unknown → ask again until the
+    /// step's limit, then park.
     Probe,
     /// Always ask a person.
     Park,

@@ -157,6 +157,16 @@ async fn a_failure_is_taken_back_or_parks(case: Case, patient: FakeTarget, what:
         match &run.parked {
             Some(parked) => {
                 assert!(parked.why.contains("quorate resume"), "{what}: {}", parked.why);
+                // what failed once goes on: no second look finds it in the way
+                bed.command(Command::Resume(run.id, said())).await.unwrap();
+                bed.pass(1).await;
+                let resumed = finish(&bed).await;
+                assert_eq!(
+                    outcome(&resumed),
+                    Some(Outcome::Succeeded),
+                    "{what}: {:?}",
+                    resumed.parked
+                );
             }
             None => assert_eq!(outcome(&run), Some(Outcome::Succeeded), "{what}"),
         }
