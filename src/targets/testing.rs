@@ -59,7 +59,16 @@ pub(crate) fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
 
 /// Does it, without deadline or lock.
 pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
-    registry().get(&call.action).unwrap().act(On { cluster, call }, &nothing()).await
+    act_on(cluster, call, &nothing()).await
+}
+
+/// The same, on what was read before.
+pub(crate) async fn act_on(
+    cluster: &Arc<Cluster>,
+    call: &Call,
+    before: &Value,
+) -> Result<Done, Failure> {
+    registry().get(&call.action).unwrap().act(On { cluster, call }, before).await
 }
 
 /// Reads what it is about to change.

@@ -188,6 +188,29 @@ async fn a_member_that_could_not_rejoin_rejoins_from_the_start_when_resumed() {
     assert_eq!(bed.runs().await.len(), 1);
 }
 
+/// Rows: E6.
+#[tokio::test(start_paused = true)]
+async fn a_join_that_fails_again_and_again_is_tried_anew_each_time() {
+    let patient = three().fail_from("etcd.member_promote", 1, ErrorKind::Tool);
+    let bed = Bed::start(patient, Mode::Auto, 9).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(900).await;
+    for heals in [false, false, true] {
+        let parked = bed.runs().await[0].parked.clone().unwrap();
+        assert!(parked.why.contains("promote"), "{}", parked.why);
+        assert!(!parked.why.contains("empty_data"), "{}", parked.why);
+        if heals {
+            bed.patient.heal("etcd.member_promote");
+        }
+        bed.command(Command::Resume(run.id, said())).await.unwrap();
+        bed.pass(1).await;
+        bed.until_rest(900).await;
+    }
+    assert_eq!(outcome(&bed.runs().await[0]), Some(Outcome::Succeeded));
+    assert_eq!(bed.patient.voters().len(), 3);
+}
+
 /// The shipped responses, with a small playbook in place of the rebuild.
 fn small(steps: &str) -> Setup {
     let mut files = shipped();
