@@ -74,12 +74,16 @@ fn free(machine: &Machine, call: &Call) -> String {
 }
 
 pub(super) fn data_out(world: &mut World, call: &Call) -> Result<Done, Failure> {
-    let machine = idle(world, call)?;
+    let takes_back = call.text("to") == Some("new");
+    let unlooked = |failure| Failure { still_running: takes_back, ..failure };
+    let machine = idle(world, call).map_err(unlooked)?;
     let place = free(machine, call);
     let Some(data) = machine.data.take() else { return Ok(done(moved(call), false)) };
-    if machine.places.contains_key(&place) {
+    let was_used = machine.restored.is_some_and(|log| log != data.log);
+    if machine.places.contains_key(&place) || (takes_back && was_used) {
         machine.data = Some(data);
-        return Err(refused(ErrorKind::Conflict, "the place is taken"));
+        let why = if was_used { "a member was started on it" } else { "the place is taken" };
+        return Err(unlooked(refused(ErrorKind::Conflict, why)));
     }
     machine.places.insert(place, data);
     Ok(done(moved(call), true))
@@ -118,6 +122,7 @@ pub(super) fn data_in(world: &mut World, call: &Call) -> Result<Done, Failure> {
     }
     let data = machine.places.remove(&place);
     let data = data.ok_or_else(|| refused(ErrorKind::NotFound, "the place is empty"))?;
+    machine.restored = (call.text("from") == Some("new")).then_some(data.log).or(machine.restored);
     machine.data = Some(data);
     Ok(done([("path", path(call))], true))
 }

@@ -65,6 +65,11 @@ impl Places {
         Some(dir.parent()?.join(".quorate").join(&self.run).join(place).join(name))
     }
 
+    /// Where a place keeps the member's write-ahead log.
+    pub(crate) fn wal_in(&self, place: &str) -> PathBuf {
+        self.wal_beside(place).unwrap_or_else(|| self.beside(place).join("member/wal"))
+    }
+
     /// The parts of the data, with where a place keeps each.
     pub(crate) fn parts(&self, place: &str) -> Vec<Part> {
         let member =

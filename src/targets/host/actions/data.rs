@@ -1,6 +1,7 @@
 //! `etcd.data_*`: a member's data is renamed or copied, never deleted.
 
 mod repeats;
+mod restored;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +29,12 @@ use crate::{
     },
 };
 
+use self::restored::{must_be_unused_since, note_log, unlooked};
+
 /// The places that data is renamed to and from.
 const BESIDE: [&str; 3] = ["old", "new", "failed"];
+/// Where what a restore made is kept.
+const RESTORED: &str = "new";
 /// Under which name the reading has the place itself.
 const KEPT: &str = "kept";
 /// The places that data is copied to.
@@ -125,7 +130,16 @@ impl Action for DataOut {
     fn act<'a>(&'a self, on: On<'a>, before: &'a Value) -> Doing<'a, Done> {
         Box::pin(async move {
             let (places, to) = (on.places()?, kept_in(before, place(on.call, "to", &BESIDE)?));
-            must_be_gone(on.member()?).await?;
+            let gone = must_be_gone(on.member()?).await;
+            if to == RESTORED {
+                gone.map_err(unlooked)?;
+                return blocking(move |stop| {
+                    must_be_unused_since(&places, stop).map_err(unlooked)?;
+                    data_out(&places, &to)
+                })
+                .await;
+            }
+            gone?;
             blocking(move |_| data_out(&places, &to)).await
         })
     }
@@ -185,7 +199,13 @@ impl Action for DataIn {
                 return Ok(Done { output: put_back(&places), changed: false });
             }
             must_be_gone(on.member()?).await?;
-            blocking(move |_| data_in(&places, &from)).await
+            blocking(move |stop| {
+                if from == RESTORED {
+                    note_log(&places, stop)?;
+                }
+                data_in(&places, &from)
+            })
+            .await
         })
     }
 

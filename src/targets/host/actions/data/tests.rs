@@ -110,6 +110,25 @@ async fn what_each_failed_join_left_is_kept_apart() {
     assert_eq!(bench.wal().as_deref(), Some("third"), "the last one comes back first");
 }
 
+/// Rows: E22, E23.
+#[tokio::test]
+async fn restored_data_that_a_member_was_started_on_is_not_moved_aside() {
+    for written in [false, true] {
+        let bench = Bench::new();
+        bench.act("etcd.data_out", "to", "new").await.unwrap();
+        bench.act("etcd.data_in", "from", "new").await.unwrap();
+        if written {
+            let wal = bench.dir.path().join("m1/data/member/wal/0.wal");
+            fs::write(wal, "first, and what a client wrote").unwrap();
+        }
+        let moved = bench.act("etcd.data_out", "to", "new").await;
+        assert_eq!(moved.is_ok(), !written);
+        assert_eq!(bench.wal().is_some(), written);
+        let looked = moved.err().map(|failure| failure.still_running);
+        assert_ne!(looked, Some(false), "nothing more is taken back before a person has looked");
+    }
+}
+
 #[tokio::test]
 async fn data_of_a_running_member_is_not_touched() {
     let bench = Bench::new();
