@@ -213,6 +213,31 @@ async fn a_join_that_fails_again_and_again_is_tried_anew_each_time() {
     assert_eq!(bed.patient.voters().len(), 3);
 }
 
+/// Its host answers again only after the others were fenced: what it holds was compared with nothing.
+/// Rows: E5, E20.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_not_fenced_keeps_its_data_and_is_left_out() {
+    let restores = Fault::new(Ask::Act, "etcd.restore", Wrong::Late(Duration::from_secs(60)));
+    let bed = Bed::start(three().fault(restores), Mode::Auto, 9).await;
+    bed.pass(30).await;
+    let data = bed.patient.data("m2");
+    bed.patient.set("m2", State::Unreachable);
+    bed.patient.set("m3", State::Gone);
+    bed.alert(QUORUM, &[], true).await;
+    bed.pass(11).await;
+    bed.attest("m2", 36_000).await.unwrap();
+    let restored = async |bed: &Bed| bed.patient.effects_of("etcd.restore") == 1;
+    bed.until(600, "it restores", restored).await;
+    bed.patient.set("m2", State::Stopped);
+    let run = bed.until_rest(900).await;
+    assert_eq!(outcome(&run), Some(Outcome::Succeeded), "{:?}", run.parked);
+    assert_eq!(bed.patient.data("m2"), data);
+    assert_eq!(bed.patient.voters(), ["m1".into(), "m3".into()]);
+    let note = run.step("left_out[m2].report").and_then(|row| row.output()?.get("note").cloned());
+    let note = note.unwrap().to_string();
+    assert!(note.contains("old data") && note.contains("compared with nothing"), "{note}");
+}
+
 /// The last look before the point of no return refuses, with the survivor released already.
 /// Rows: E22, E23.
 #[tokio::test(start_paused = true)]
