@@ -5,9 +5,10 @@
 //! boundary and closes the store. A second signal ends the process at once: everything needed to go
 //! on is in the journal at any moment.
 
+mod own_store;
 mod reload;
 
-use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -261,7 +262,7 @@ fn engine_settings(config: &Config, rules: Arc<Rules>, catalogue: Catalogue) -> 
         watch_concurrent: config.watch.concurrent as usize,
         runs_concurrent: config.runs_concurrent as usize,
         retention: config.retention_finished,
-        store_on_target: is_on_target(config),
+        store_on_target: own_store::is_on_target(config),
         shutdown_grace: config.shutdown_grace,
     }
 }
@@ -298,13 +299,4 @@ fn access(config: &Config, port: u16) -> anyhow::Result<Access> {
         anyhow::Ok(Token { name: file.name.clone(), role: file.role, secret })
     };
     Ok(Access::Tokens(config.tokens.iter().map(token).collect::<Result<_, _>>()?))
-}
-
-/// Whether the journal lies in a data directory of a member: it would be moved away with it.
-fn is_on_target(config: &Config) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let store = real(&config.store);
-    let members = config.clusters.iter().flat_map(|cluster| &cluster.etcd.members);
-    let mut dirs = members.flat_map(|member| [Some(&member.data_dir), member.wal_dir.as_ref()]);
-    dirs.any(|dir| dir.is_some_and(|dir| store.starts_with(real(dir))))
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::args::in_force;
+use super::args::args_of;
 use crate::{
     domain::{
         etcd::evidence::{DataState, Process},
@@ -108,7 +108,7 @@ async fn started_before(on: On<'_>, before: &Value) -> Result<Probed, Failure> {
         }
         return Ok(Probed::Done(started(&process, !ran)));
     }
-    must_be_unused(member)?;
+    must_be_unused(member).await?;
     let name = &member.name;
     if ran {
         let message = format!("{name} ran before it was to be started, and does not run now");
@@ -117,7 +117,7 @@ async fn started_before(on: On<'_>, before: &Value) -> Result<Probed, Failure> {
     let was = before.get("log").and_then(Value::as_str).map(str::to_owned);
     let now = log_mark(&places).await?;
     // Arguments in force stand where the data stands: with them there, an absent log is no absent volume.
-    let args = in_force(&places.args_file())?;
+    let args = args_of(&places).await?;
     Ok(match (was, now) {
         (Some(was), Some(now)) if was == now => Probed::not_done(format!(
             "the log of {name} is what it was before the start, to the last byte"
@@ -172,9 +172,11 @@ async fn start(on: On<'_>) -> Result<Done, Failure> {
     if let Some(process) = running(member, &places).await? {
         return Ok(started(&process, false));
     }
-    let args = in_force(&places.args_file())?.unwrap_or_default();
+    let args = args_of(&places).await?.unwrap_or_default();
     let joins = args.get("initial-cluster-state").is_some_and(|state| state == "existing");
-    if files::data(&places)?.state != DataState::Present && !joins {
+    let at = places.clone();
+    let data = blocking(move |_| files::data(&at)).await?;
+    if data.state != DataState::Present && !joins {
         let message = format!(
             "{} has no data and initial-cluster-state=existing is not in force: started now it would form an empty cluster of its own. Add it to the cluster first",
             member.name

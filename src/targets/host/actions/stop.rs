@@ -93,7 +93,7 @@ pub(super) async fn stopped_before(
         }
         tokio::time::sleep(POLL).await;
     }
-    must_be_unused(member)?;
+    must_be_unused(member).await?;
     let ran = before.get("running").and_then(Value::as_bool).unwrap_or(false);
     Ok(Probed::Done(stopped(pid, if ran { "term" } else { "was_gone" })))
 }

@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use crate::{
     domain::{
         inventory::Cluster,
@@ -248,6 +250,20 @@ async fn a_mask_without_a_command_changes_nothing() {
     assert!(bench.act("host.service.mask").await.unwrap().changed);
     Arc::make_mut(&mut bench.cluster).etcd.members[0].service.mask = Some(vec!["false".into()]);
     assert_eq!(bench.act("host.service.mask").await.unwrap_err().kind, ErrorKind::Tool);
+}
+
+/// Rows: E2.
+#[tokio::test]
+async fn a_disk_that_hangs_holds_up_nobody_else() {
+    let bench = Bench::new();
+    let database = bench.path("m1/data/member/snap/db");
+    fs::create_dir_all(database.parent().unwrap()).unwrap();
+    // nobody writes to it: opening it waits
+    mknodat(CWD, &database, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let asked = must_be_gone(&bench.cluster.etcd.members[0]);
+    let asked = tokio::time::timeout(Duration::from_millis(500), asked).await;
+    fs::File::options().write(true).open(&database).unwrap(); // its reader goes on
+    assert!(asked.is_err(), "the only thread of this runtime went on");
 }
 
 /// A pid that this machine cannot have: above the largest a kernel gives.
