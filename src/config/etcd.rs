@@ -217,8 +217,8 @@ fn service(node: &Node, member: &str, sink: &mut Sink<'_>) -> Option<Service> {
     let mut fields = Fields::of(command, sink)?;
     let [start, stop, status] = ["start", "stop", "status"]
         .map(|key| fields.need(key, sink).map(|node| argv(node, member, sink)));
-    let [mask, unmask] =
-        ["mask", "unmask"].map(|key| fields.get(key).and_then(|node| argv(node, member, sink)));
+    let [mask, unmask, is_masked] = ["mask", "unmask", "is_masked"]
+        .map(|key| fields.get(key).and_then(|node| argv(node, member, sink)));
     // One that is named and wrong has been told already.
     let masks = ["mask", "unmask"].iter().any(|key| command.get(key).is_some());
     let span = fields.span.clone();
@@ -231,7 +231,7 @@ fn service(node: &Node, member: &str, sink: &mut Sink<'_>) -> Option<Service> {
         let help = "name both, as `systemctl mask` and `systemctl unmask` of the member's unit";
         sink.add_help(&codes::NO_MASK, &head(sink.text(), &span), message, help);
     }
-    Some(Service { start: start??, stop: stop??, status: status??, mask, unmask })
+    Some(Service { start: start??, stop: stop??, status: status??, mask, unmask, is_masked })
 }
 
 /// A command as a list: nothing ever goes through a shell.

@@ -35,6 +35,7 @@ pub(crate) fn mk_cluster(dir: &Path, ports: &[u16], tools: Tools) -> Cluster {
                 status: script(dir, "status", &name),
                 mask: None,
                 unmask: None,
+                is_masked: None,
             },
             ..sample::member(&name)
         }

@@ -19,7 +19,7 @@ use crate::{
             process,
             service::{STATUS, must_be_gone, status},
         },
-        testing::{act, before, mk_call, mk_cluster, no_tools, probe},
+        testing::{act, act_on, before, mk_call, mk_cluster, no_tools, probe},
     },
 };
 
@@ -264,6 +264,33 @@ async fn a_disk_that_hangs_holds_up_nobody_else() {
     let asked = tokio::time::timeout(Duration::from_millis(500), asked).await;
     fs::File::options().write(true).open(&database).unwrap(); // its reader goes on
     assert!(asked.is_err(), "the only thread of this runtime went on");
+}
+
+/// Rows: E19.
+#[tokio::test]
+async fn a_mask_that_a_person_had_put_is_none_of_ours() {
+    let mut bench = Bench::new();
+    let file = bench.path("masked").display().to_string();
+    let command = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let service = &mut Arc::make_mut(&mut bench.cluster).etcd.members[0].service;
+    service.mask = command(&["touch", &file]);
+    service.unmask = command(&["rm", &file]);
+    service.is_masked = command(&["test", "-e", &file]);
+    let call = |action| mk_call(action, &[("member", Value::str("m1"))]);
+    let changes = async |bench: &Bench, action| {
+        let seen = before(&bench.cluster, &call(action)).await.unwrap();
+        act_on(&bench.cluster, &call(action), &seen).await.unwrap().changed
+    };
+    assert!(!changes(&bench, "host.service.unmask").await);
+    fs::write(&file, "by a person").unwrap();
+    assert!(!changes(&bench, "host.service.mask").await, "so its undo leaves it");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "by a person");
+    assert!(changes(&bench, "host.service.unmask").await);
+    assert!(changes(&bench, "host.service.mask").await);
+    Arc::make_mut(&mut bench.cluster).etcd.members[0].service.is_masked =
+        command(&["sh", "-c", "exit 4"]);
+    let told = before(&bench.cluster, &call("host.service.mask")).await;
+    assert_eq!(told.unwrap_err().kind, ErrorKind::Tool, "what cannot tell says nothing");
 }
 
 /// A pid that this machine cannot have: above the largest a kernel gives.
