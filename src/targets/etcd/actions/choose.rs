@@ -4,7 +4,7 @@
 //! stands at that revision had it taken with the snapshot; one that serves is asked; of one that
 //! does not, the snapshot itself is started on loopback and asked.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::restore;
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
         host::{
             files::{self, blocking, failure},
             places::Places,
+            run::BULK,
         },
     },
 };
@@ -46,7 +47,7 @@ impl ChooseSurvivor {
             )],
             output: output(),
             chooses: true,
-            timeout: Duration::from_mins(2),
+            timeout: BULK,
             ..ActionSpec::new(
                 "etcd.choose_survivor",
                 Changes::Nothing,
@@ -111,6 +112,11 @@ async fn choose(on: On<'_>) -> Result<Done, Failure> {
     Ok(Done { output: choose::output(&all, &order, &seen)?, changed: false })
 }
 
+fn named<'c>(cluster: &'c Cluster, one: &Candidate) -> Result<&'c Member, Failure> {
+    let found = cluster.member(one.member.as_str());
+    found.ok_or_else(|| Failure::new(ErrorKind::Invalid, format!("no member {}", one.member)))
+}
+
 async fn hash_at(
     cluster: &Arc<Cluster>,
     call: &Call,
@@ -120,12 +126,11 @@ async fn hash_at(
     if one.revision == at {
         return Ok(HashAt { hash: one.hash_kv, compact_revision: one.compact_revision });
     }
-    let Some(member) = cluster.member(one.member.as_str()) else {
-        return Err(Failure::new(ErrorKind::Invalid, format!("no member {}", one.member)));
-    };
+    let member = named(cluster, one)?;
     if !one.scratch
         && let Ok(mut api) = Api::connect(&cluster.etcd, &member.client, false, RAFT).await
-        && let Ok((hash, compact_revision)) = api.hash_kv(at).await
+        && let Ok(status) = api.status().await
+        && let Ok((hash, compact_revision)) = api.hash_kv(at, &status).await
     {
         return Ok(HashAt { hash, compact_revision });
     }
@@ -165,12 +170,12 @@ async fn hash_of_snapshot(
             bump: None,
         };
         tool::restore(cluster, &restore).await?;
-        let (_, endpoint, _) = copy.start(cluster, lock).await?;
+        let (_, endpoint, status) = copy.start(cluster, lock).await?;
         let what = format!("hashing the snapshot of {}", member.name);
         let mut api = Api::connect(&cluster.etcd, &endpoint, true, RAFT)
             .await
             .map_err(|trouble| trouble.failure(&what))?;
-        api.hash_kv(at).await.map_err(|trouble| trouble.failure(&what))
+        api.hash_kv(at, &status).await.map_err(|trouble| trouble.failure(&what))
     };
     let asked = asked.await;
     copy.end().await?;
