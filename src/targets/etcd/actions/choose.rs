@@ -107,6 +107,15 @@ async fn choose(on: On<'_>) -> Result<Done, Failure> {
         for one in choose::standing(&all) {
             hashes.insert(one.member.clone(), hash_at(cluster, call, one, at).await?);
         }
+        if !choose::are_comparable(&hashes) {
+            // One told from memory what it hashed at a compaction: a restored snapshot knows no such.
+            for one in choose::standing(&all) {
+                let member = named(cluster, one)?;
+                let snapshot = Path::new(&one.snapshot);
+                let hash = hash_of_snapshot(cluster, call, member, snapshot, at).await?;
+                hashes.insert(one.member.clone(), hash);
+            }
+        }
         choose::one_history(at, &hashes)?;
     }
     Ok(Done { output: choose::output(&all, &order, &seen)?, changed: false })
