@@ -5,7 +5,6 @@
 //! boundary and closes the store. A second signal ends the process at once: everything needed to go
 //! on is in the journal at any moment.
 
-mod own_store;
 mod reload;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
@@ -23,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::reload::Origin;
 use self::reload::{InForce, Reach, Reloader};
 use crate::{
-    config::{Config, Sources, Token as TokenFile},
+    config::{self, Config, Sources, Token as TokenFile},
     domain::{
         base::id::{ClusterName, PlaybookName, ResponseName},
         inventory::Cluster,
@@ -262,7 +261,7 @@ fn engine_settings(config: &Config, rules: Arc<Rules>, catalogue: Catalogue) -> 
         watch_concurrent: config.watch.concurrent as usize,
         runs_concurrent: config.runs_concurrent as usize,
         retention: config.retention_finished,
-        store_on_target: own_store::is_on_target(config),
+        store_on_target: is_on_target(config),
         shutdown_grace: config.shutdown_grace,
     }
 }
@@ -299,4 +298,13 @@ fn access(config: &Config, port: u16) -> anyhow::Result<Access> {
         anyhow::Ok(Token { name: file.name.clone(), role: file.role, secret })
     };
     Ok(Access::Tokens(config.tokens.iter().map(token).collect::<Result<_, _>>()?))
+}
+
+/// Whether the journal lies in a data directory of a member: it would be moved away with it. What
+/// holds the journal answers where it lies, for the journal was opened.
+fn is_on_target(config: &Config) -> bool {
+    let store = config::lies(&config.store);
+    let members = config.clusters.iter().flat_map(|cluster| &cluster.etcd.members);
+    let mut dirs = members.flat_map(|member| [Some(&member.data_dir), member.wal_dir.as_ref()]);
+    dirs.any(|dir| dir.is_some_and(|dir| store.starts_with(config::lies(dir))))
 }
