@@ -217,8 +217,8 @@ async fn a_join_that_fails_again_and_again_is_tried_anew_each_time() {
 /// Rows: E5, E20.
 #[tokio::test(start_paused = true)]
 async fn a_member_that_was_not_fenced_keeps_its_data_and_is_left_out() {
-    let restores = Fault::new(Ask::Act, "etcd.restore", Wrong::Late(Duration::from_secs(60)));
-    let bed = Bed::start(three().fault(restores), Mode::Auto, 9).await;
+    let slow = Fault::new(Ask::Act, "etcd.restore", Wrong::Late(Duration::from_secs(60)));
+    let bed = Bed::start(three().fault(slow), Mode::Auto, 9).await;
     bed.pass(30).await;
     let data = bed.patient.data("m2");
     bed.patient.set("m2", State::Unreachable);
