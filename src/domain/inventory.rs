@@ -120,6 +120,9 @@ pub struct Service {
     pub mask: Option<Vec<String>>,
     /// Takes `mask` back.
     pub unmask: Option<Vec<String>>,
+    /// Exits 0 where it is masked and 1 where it is not; without it every mask counts as ours. With
+    /// systemd: that `systemctl is-enabled` prints `masked`.
+    pub is_masked: Option<Vec<String>>,
 }
 
 /// Files of a TLS client.

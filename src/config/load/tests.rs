@@ -160,6 +160,9 @@ fn a_service_that_masks_nothing_is_warned_of() {
         "mask: [mask], unmask: [unmask]",
         &[("Q408", 14, 49), ("Q408", 14, 65)],
     );
+    let asked = |command: &str| format!("unmask: [/opt/unmask], is_masked: [{command}]");
+    with("unmask: [/opt/unmask]", &asked("/opt/is_masked"), &[]);
+    with("unmask: [/opt/unmask]", &asked("is_masked"), &[("Q408", 14, 96)]);
 }
 
 #[test]

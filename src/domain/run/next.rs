@@ -35,7 +35,7 @@ pub fn next<'r>(run: &'r Run, checked: &BTreeSet<Path>) -> Vec<Todo<'r>> {
 }
 
 fn ahead<'r>(run: &'r Run, found: Forward<'r>) -> Vec<Todo<'r>> {
-    let mut causes: Vec<String> = found.doubted.iter().map(doubt).collect();
+    let mut causes: Vec<String> = found.doubted.iter().map(|doubted| doubt(run, doubted)).collect();
     causes.extend(found.broken.into_iter().map(|broken| broken.why));
     let failure = found.failed.into_iter().next().map(|(_, failure)| failure);
     if !causes.is_empty() || failure.is_some() {
@@ -57,8 +57,13 @@ fn ahead<'r>(run: &'r Run, found: Forward<'r>) -> Vec<Todo<'r>> {
     }
 }
 
-fn doubt((path, why): &(Path, String)) -> String {
-    format!("step {path} was started and nobody knows whether it took effect: {why}")
+fn doubt(run: &Run, (path, why): &(Path, String)) -> String {
+    let again = if run.starts_again(path) {
+        ". Resumed, the run starts it again where that still cannot be told"
+    } else {
+        ""
+    };
+    format!("step {path} was started and nobody knows whether it took effect: {why}{again}")
 }
 
 /// The run cannot go on. What is still under way in other iterations comes to its result first; then
@@ -123,7 +128,7 @@ fn back<'r>(run: &'r Run, unwind: &Unwind) -> Vec<Todo<'r>> {
         | Stage::Disproved => None,
     });
     if let Some(found) = doubted {
-        return vec![Todo::Park(parking(run, &[doubt(&found)]))];
+        return vec![Todo::Park(parking(run, &[doubt(run, &found)]))];
     }
     let inner = begun.iter().filter(|(_, at)| !at.scope().is_root());
     let undo = begun.iter().filter(|_| unwind.undo);

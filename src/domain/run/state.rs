@@ -287,6 +287,14 @@ impl Run {
         self.finished.is_none() && self.parked.is_none()
     }
 
+    /// Whether a step in doubt goes forward on a person's word: past the point of no return what only
+    /// starts a member is done again, which harms neither one that runs nor its data.
+    pub fn starts_again(&self, path: &Path) -> bool {
+        let step = self.plan.step(path).map(|step| &step.kind);
+        let starts = matches!(step, Some(StepKind::Action(call)) if call.traits.releases);
+        starts && self.past_return.is_some() && self.unwind.is_none()
+    }
+
     /// How long it has worked until `now`, without the time it waited for people.
     pub fn worked(&self, now: Time) -> Duration {
         let waiting = self.asked_at.map_or(Duration::ZERO, |asked| now.since(asked));
@@ -337,6 +345,11 @@ impl StepRun {
             | Stage::Disproved
             | Stage::Doubted { .. } => None,
         }
+    }
+
+    /// Whether a person said, since its last try, that it is to be tried again.
+    pub fn is_forgiven(&self) -> bool {
+        self.forgiven > 0 && self.forgiven == self.attempts
     }
 
     /// Tries that count against the limit, this next one too.

@@ -22,7 +22,10 @@ use crate::{
 
 /// The others cannot be added: the run parks with one voter of three.
 async fn given_up() -> (Bed, Run) {
-    let patient = three().fail_from("etcd.member_add_learner", 1, ErrorKind::Tool);
+    given_up_on(three().fail_from("etcd.member_add_learner", 1, ErrorKind::Tool)).await
+}
+
+async fn given_up_on(patient: FakeTarget) -> (Bed, Run) {
     let bed = Bed::start(patient, Mode::Auto, 1000).await;
     bed.pass(30).await;
     bed.lose_majority().await;
@@ -136,6 +139,47 @@ async fn a_finalizer_that_was_given_up_is_told_until_the_cluster_is_whole() {
     join(&bed.patient, "m3").await;
     bed.pass(70).await;
     assert_eq!(left(&bed), []);
+}
+
+/// What is left about each member, by the commands for it.
+fn listed(bed: &Bed, run: &Run) -> BTreeMap<String, (String, String)> {
+    let left = view(bed, run).leftovers.into_iter();
+    left.map(|left| {
+        let member = left.what.split(' ').next().unwrap().to_owned();
+        (member, (left.what, left.commands.join("\n")))
+    })
+    .collect()
+}
+
+/// The restored directory is all there is of the cluster, with what clients wrote to it since.
+#[tokio::test(start_paused = true)]
+async fn the_data_of_the_survivor_is_never_to_be_moved_away() {
+    let patient = three().fail_from("host.service.start", 1, ErrorKind::Tool);
+    let (bed, run) = given_up_on(patient).await;
+    let left = listed(&bed, &run);
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["m1", "m2", "m3"]);
+    let (what, commands) = &left["m1"];
+    assert_eq!(commands, "host.service.start m1");
+    assert!(what.contains("move nothing"), "{what}");
+    assert!(left["m2"].1.contains("etcd.data_out m2"), "{left:?}");
+    bed.patient.set("m1", State::Gone);
+    bed.pass(70).await;
+    let (what, commands) = &listed(&bed, &run)["m1"];
+    assert_eq!(commands, "", "started without its data it would be a cluster of its own");
+    assert!(what.contains("volume"), "{what}");
+}
+
+/// One that joined and is not seen well in a look is no stranger.
+#[tokio::test(start_paused = true)]
+async fn a_voter_of_the_new_list_is_only_to_be_started() {
+    let patient = three().fail_from("etcd.member_add_learner", 2, ErrorKind::Tool);
+    let (bed, run) = given_up_on(patient).await;
+    assert_eq!(listed(&bed, &run).keys().collect::<Vec<_>>(), ["m3"]);
+    bed.patient.set("m2", State::Stopped);
+    bed.pass(70).await;
+    let left = listed(&bed, &run);
+    assert_eq!(left["m2"].1, "host.service.start m2");
+    assert!(left["m3"].1.contains("etcd.member_add_learner m3"), "{left:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bed::{Bed, QUORUM, let_pass, three};
+use super::bed::{Bed, QUORUM, let_pass, said, three};
 use crate::{
     domain::{
         inventory::Mode,
@@ -11,6 +11,7 @@ use crate::{
             state::{Run, StepRun},
         },
     },
+    engine::commands::Command,
     sim::{Ask, Fault, State, Wrong},
 };
 
@@ -45,6 +46,10 @@ async fn commits_until_the_start() -> usize {
     unreachable!("the run ends")
 }
 
+fn outcome(run: &Run) -> Option<Outcome> {
+    run.finished.as_ref().map(|(outcome, ..)| *outcome)
+}
+
 async fn resumed(bed: Bed) -> (Bed, Run) {
     let bed = bed.crash_for(WORD + 100).await;
     let run = bed.until_rest(WORD).await;
@@ -62,7 +67,26 @@ async fn a_start_that_took_effect_is_not_undone_although_nothing_runs_now() {
     assert_eq!(bed.patient.data("m1"), data, "what was acknowledged is there");
     let parked = run.parked.expect("a person must look");
     assert!(parked.why.contains("log"), "{}", parked.why);
+    assert!(parked.why.contains("starts it again"), "{}", parked.why);
     assert!(run.past_return.is_some());
+    bed.command(Command::Resume(run.id, said())).await.unwrap();
+    bed.until(900, "it ends", async |bed| bed.runs().await[0].finished.is_some()).await;
+    assert_eq!(outcome(&bed.runs().await[0]), Some(Outcome::Succeeded), "nobody else starts it");
+    assert!(bed.patient.data("m1") >= data, "what was acknowledged is there");
+}
+
+/// The host came up again, quorate a few seconds before its member.
+/// Rows: E22, E23.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_seen_a_moment_later_is_in_doubt_no_more() {
+    let bed = cut_off_after(commits_until_the_start().await, false).await;
+    bed.patient.set("m1", State::Stopped);
+    let bed = bed.crash_for(WORD + 100).await;
+    bed.pass(5).await;
+    assert!(bed.runs().await[0].parked.is_none(), "it is asked about again");
+    bed.patient.set("m1", State::Up);
+    let run = bed.until_rest(WORD).await;
+    assert_eq!(outcome(&run), Some(Outcome::Succeeded), "{:?}", run.parked);
 }
 
 /// Rows: E22, E23. The restored directory is what it was: nobody can have been answered from it.
@@ -70,7 +94,7 @@ async fn a_start_that_took_effect_is_not_undone_although_nothing_runs_now() {
 async fn a_start_that_never_took_effect_is_undone() {
     let bed = cut_off_after(commits_until_the_start().await, true).await;
     let (bed, run) = resumed(bed).await;
-    assert_eq!(run.finished.as_ref().map(|(outcome, ..)| *outcome), Some(Outcome::Undone));
+    assert_eq!(outcome(&run), Some(Outcome::Undone));
     assert_eq!(bed.patient.data("m1").map(|(_, revision)| revision), Some(100));
     assert!(bed.patient.runs("m1"));
 }

@@ -12,7 +12,7 @@ use std::{
 
 use futures::{
     StreamExt as _,
-    future::{join, join_all, join3, join4},
+    future::{join, join_all, join4},
     stream::FuturesUnordered,
 };
 use serde::Deserialize;
@@ -83,11 +83,16 @@ pub(crate) async fn look(cluster: &Cluster, depth: Depth, now: Now<'_>) -> Evide
             _ => None,
         }
     };
-    let ((mut members, voters), up, control) = join3(members, up, control(cluster, &plain)).await;
+    let backups = &cluster.etcd.backups.dir;
+    let free = async {
+        let dir = backups.clone();
+        files::looked(backups, cluster.probe_timeout, move |_| files::free(&dir)).await.ok()
+    };
+    let all = join4(members, up, control(cluster, &plain), free).await;
+    let ((mut members, voters), up, control, free_bytes) = all;
     if let Some(up) = up {
         spread(&mut members, &up);
     }
-    let free_bytes = files::free(&cluster.etcd.backups.dir).ok();
     let hosts = cluster.hosts.keys().map(|name| {
         let reachable = is_reachable(name, &members);
         (name.clone(), HostEvidence { reachable, free_bytes: free_bytes.filter(|_| reachable) })
@@ -162,7 +167,9 @@ async fn look_at(
     let data = read(now, async {
         // Places of no run: only where the data stands is asked.
         let places = Places::new(cluster, member, RunId(uuid::Uuid::nil()));
-        files::blocking(move |_| files::data(&places)).await.map_err(host_silence)
+        files::looked(&member.data_dir, limit, move |_| files::data(&places))
+            .await
+            .map_err(host_silence)
     });
     let (client, peer, metrics, process, data) = if depth == Depth::Watch {
         let (client, data) = join(client, data).await;

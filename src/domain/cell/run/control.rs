@@ -280,7 +280,7 @@ impl Draft {
 }
 
 impl Waiting {
-    fn from(now: Time) -> Self {
+    pub(super) fn from(now: Time) -> Self {
         let missed = "it could not be read".to_owned();
         Self { began: now, holds: None, next: now, missed }
     }

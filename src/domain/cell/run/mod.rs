@@ -114,6 +114,8 @@ enum Wait {
     At(Place),
     /// `verify`.
     Verify,
+    /// What a probe finds at a place.
+    Probe(Place),
 }
 
 /// A condition that is read again and again.

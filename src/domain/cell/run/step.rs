@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{Draft, Moved, UnderWay};
+use super::{AGE_MAX, Draft, Moved, POLL, UnderWay, Wait, Waiting};
 use crate::domain::{
     base::{
         id::{EtcdId, MemberName, RunId},
@@ -79,7 +79,7 @@ impl Draft {
     }
 
     fn is_waited_for(&self, place: &Place) -> bool {
-        self.cell.driving.waits.contains_key(&super::Wait::At(place.clone()))
+        self.cell.driving.waits.contains_key(&Wait::At(place.clone()))
     }
 
     /// Evaluates `when`; `Some(false)`: written down as skipped, or failed where it is unknown;
@@ -190,7 +190,7 @@ impl Draft {
                 return true;
             }
             // the disk and its turn may take long: what was looked at must not grow old meanwhile
-            begin_by = self.cell.driving.look.as_ref().map(|(began, _)| began.after(AGE_MAX));
+            begin_by = self.cell.driving.look.as_ref().map(|seen| seen.began.after(AGE_MAX));
         }
         let held = if action.traits.holds {
             let Some(held) = self.held_by(run, call) else { return false };
@@ -313,6 +313,13 @@ impl Draft {
                 true
             }
             OnResume::Probe => {
+                let now = self.now;
+                let waits = &mut self.cell.driving.waits;
+                let wait = waits.entry(Wait::Probe(place.clone()));
+                let next = wait.or_insert_with(|| Waiting::from(now)).next;
+                if !self.is_time(next) {
+                    return false;
+                }
                 let call = self.make_call(run, action, args_of(&row.args), Some(row));
                 let before = Value::from_json(&row.before).unwrap_or(Value::Null);
                 self.ask(run.id, place, &call, Ask::Probe(before), at.step.timeout);
@@ -327,7 +334,7 @@ impl Draft {
             self.probed_entry(run, place, call, probed);
             return;
         };
-        let Some(found) = self.cell.state.runs.get(&run) else { return };
+        let Some(found) = self.cell.state.runs.get(&run).cloned() else { return };
         let event = match probed {
             Probed::Done(done) => {
                 let Some((traits, call)) = self.stored_call(run, place) else { return };
@@ -339,9 +346,28 @@ impl Draft {
                 let failure = Failure::new(ErrorKind::Other, why);
                 RunEvent::StepFailed { step: step.clone(), failure, last: true }
             }
-            Probed::Unknown(why) => RunEvent::StepDoubted { step: step.clone(), why },
+            Probed::Unknown(why) => match self.untold(&found, step, why) {
+                Some(event) => event,
+                None => return,
+            },
         };
+        self.cell.driving.waits.remove(&Wait::Probe(place.clone()));
         self.record(run, event);
+    }
+
+    /// What cannot be told yet is asked again until the step's limit: a host that just came up, or a
+    /// cluster that has no leader at this moment, says more a little later.
+    fn untold(&mut self, run: &Run, step: &Path, why: String) -> Option<RunEvent> {
+        let is_forgiven = run.steps.get(step).is_some_and(StepRun::is_forgiven);
+        if is_forgiven && run.starts_again(step) {
+            let failure = Failure::new(ErrorKind::Other, why);
+            return Some(RunEvent::StepFailed { step: step.clone(), failure, last: false });
+        }
+        let (now, wait) = (self.now, Wait::Probe(Place::Step(step.clone())));
+        let waiting = self.cell.driving.waits.entry(wait).or_insert_with(|| Waiting::from(now));
+        waiting.next = now.after(POLL);
+        let late = run.plan.step(step).is_none_or(|of| now >= waiting.began.after(of.timeout));
+        late.then(|| RunEvent::StepDoubted { step: step.clone(), why })
     }
 
     /// The readings of the member a call is about to stop, mask or move, from before this run first
@@ -413,7 +439,7 @@ impl Draft {
     }
 
     /// What was chosen in this run.
-    pub(super) fn chosen(run: &Run) -> Option<Choice> {
+    pub(in crate::domain::cell) fn chosen(run: &Run) -> Option<Choice> {
         let chooses = |row: &&StepRun| row.output().is_some();
         let rows = run.steps.iter().filter(|(_, row)| chooses(row));
         let mut rows = rows.filter(|(path, _)| match run.plan.step(path).map(|step| &step.kind) {
