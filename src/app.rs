@@ -7,7 +7,7 @@
 
 mod reload;
 
-use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::reload::Origin;
 use self::reload::{InForce, Reach, Reloader};
 use crate::{
-    config::{Config, Sources, Token as TokenFile},
+    config::{self, Config, Sources, Token as TokenFile},
     domain::{
         base::id::{ClusterName, PlaybookName, ResponseName},
         inventory::Cluster,
@@ -300,11 +300,11 @@ fn access(config: &Config, port: u16) -> anyhow::Result<Access> {
     Ok(Access::Tokens(config.tokens.iter().map(token).collect::<Result<_, _>>()?))
 }
 
-/// Whether the journal lies in a data directory of a member: it would be moved away with it.
+/// Whether the journal lies in a data directory of a member: it would be moved away with it. What
+/// holds the journal answers where it lies, for the journal was opened.
 fn is_on_target(config: &Config) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let store = real(&config.store);
+    let store = config::lies(&config.store);
     let members = config.clusters.iter().flat_map(|cluster| &cluster.etcd.members);
     let mut dirs = members.flat_map(|member| [Some(&member.data_dir), member.wal_dir.as_ref()]);
-    dirs.any(|dir| dir.is_some_and(|dir| store.starts_with(real(dir))))
+    dirs.any(|dir| dir.is_some_and(|dir| store.starts_with(config::lies(dir))))
 }

@@ -138,14 +138,9 @@ impl Reloader {
         &mut self,
         work: impl FnOnce(&mut Sources) -> T + Send + 'static,
     ) -> Option<T> {
-        let mut sources = self.sources.take()?;
-        let done = spawn_blocking(move || {
-            let done = work(&mut sources);
-            (sources, done)
-        });
-        let (sources, done) = done.await.ok()?;
-        self.sources = Some(sources);
-        Some(done)
+        let (file, in_force) = (self.origin.file.clone(), self.in_force.clone());
+        let begin = move || Sources::of(file.as_deref(), &in_force.config);
+        looked_at(&mut self.sources, begin, work).await
     }
 
     async fn reload(&mut self) -> Outcome {
@@ -217,6 +212,27 @@ impl Reloader {
     }
 }
 
+/// Has files looked at. A look that breaks off is told, and the next one begins with them anew: they
+/// are watched for as long as quorate works.
+async fn looked_at<S: Send + 'static, T: Send + 'static>(
+    sources: &mut Option<S>,
+    begin: impl FnOnce() -> S + Send + 'static,
+    work: impl FnOnce(&mut S) -> T + Send + 'static,
+) -> Option<T> {
+    let known = sources.take();
+    let done = spawn_blocking(move || {
+        let mut sources = known.unwrap_or_else(begin);
+        let done = work(&mut sources);
+        (sources, done)
+    });
+    let Ok((looked_at, done)) = done.await else {
+        tracing::error!("a look at the files of the configuration broke off: a bug of quorate's");
+        return None;
+    };
+    *sources = Some(looked_at);
+    Some(done)
+}
+
 /// Reads everything; changes nothing.
 fn read(
     origin: &Origin,
@@ -272,4 +288,18 @@ fn problems(checked: &Checked) -> Refused {
         lines.push(format!("and {} more; `quorate check` tells all", all - lines.len()));
     }
     Refused { lines, paths: checked.paths() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_are_watched_on_after_a_look_that_broke_off() {
+        let mut sources = Some(7);
+        let broken = looked_at(&mut sources, || 0, |_: &mut i32| -> i32 { panic!("for the test") });
+        assert_eq!(broken.await, None);
+        let next = looked_at(&mut sources, || 1, |begun| *begun + 1);
+        assert_eq!(next.await, Some(2), "from the beginning");
+    }
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    field::{Folder, explicit_port, factor, filled, host_path, name, ports, real, url},
+    field::{Folder, explicit_port, factor, filled, host_path, name, ports, url},
     shared::Shared,
+    whereabouts::lies,
 };
 use crate::domain::{
     base::id::{HostName, MemberName},
@@ -86,17 +87,19 @@ pub(super) fn read(
     if items.is_empty() {
         sink.add(&codes::OUT_OF_RANGE, &listed.span, "at least one member was expected here");
     }
-    let mut members = Vec::new();
+    let (mut members, mut places) = (Vec::new(), Vec::new());
     for item in items {
         let Some(member) = member(item, common, hosts, sink) else { continue };
-        unique(&member, &members, item, sink);
-        let own_store = |dir: &PathBuf| nested(shared.store, &real(dir));
-        if own_store(&member.data_dir) || member.wal_dir.as_ref().is_some_and(own_store) {
+        let place = lies(&member.data_dir);
+        unique((&member, &place), &members, &places, item, sink);
+        let wal = member.wal_dir.as_deref().map(lies);
+        if nested(shared.store, &place) || wal.is_some_and(|wal| nested(shared.store, &wal)) {
             let message = format!("quorate's own store stands in the data of {}", member.name);
             let help = "the journal must outlive the patient: give `store.embedded.path` elsewhere";
             sink.add_help(&codes::OWN_STORE, &item.span, message, help);
         }
         members.push(member);
+        places.push(place);
     }
     let scratch_ports = scratch.and_then(|node| ports(node, sink)).unwrap_or(SCRATCH_PORTS);
     let taken = |url: &String| explicit_port(url).is_some_and(|port| scratch_ports.contains(&port));
@@ -173,19 +176,25 @@ fn known_host(
     None
 }
 
-fn unique(member: &Member, before: &[Member], node: &Node, sink: &mut Sink<'_>) {
-    let same = |a: &Member| {
+fn unique(
+    (member, place): (&Member, &Path),
+    before: &[Member],
+    places: &[PathBuf],
+    node: &Node,
+    sink: &mut Sink<'_>,
+) {
+    let same = |a: &Member, lies: &Path| {
         [
             (a.name == member.name, "name"),
             (a.client == member.client, "client"),
             (a.peer == member.peer, "peer"),
             (a.metrics.is_some() && a.metrics == member.metrics, "metrics"),
             // The only transport is local: all hosts are names for this machine.
-            (overlaps(&a.data_dir, &member.data_dir), "data_dir"),
+            (nested(lies, place), "data_dir"),
         ]
     };
-    for other in before {
-        for (_, key) in same(other).into_iter().filter(|(same, _)| *same) {
+    for (other, lies) in before.iter().zip(places) {
+        for (_, key) in same(other, lies).into_iter().filter(|(same, _)| *same) {
             let place = node.get(key).unwrap_or(node);
             let at = head(sink.text(), &place.span);
             let message = format!("{} has the same `{key}` as {}", member.name, other.name);
@@ -194,11 +203,7 @@ fn unique(member: &Member, before: &[Member], node: &Node, sink: &mut Sink<'_>) 
     }
 }
 
-/// Whether one path is the other or lies inside it, links followed (the transport is local).
-fn overlaps(a: &Path, b: &Path) -> bool {
-    nested(&real(a), &real(b))
-}
-
+/// Whether one path is the other or lies inside it.
 fn nested(a: &Path, b: &Path) -> bool {
     a.starts_with(b) || b.starts_with(a)
 }
@@ -217,8 +222,8 @@ fn service(node: &Node, member: &str, sink: &mut Sink<'_>) -> Option<Service> {
     let mut fields = Fields::of(command, sink)?;
     let [start, stop, status] = ["start", "stop", "status"]
         .map(|key| fields.need(key, sink).map(|node| argv(node, member, sink)));
-    let [mask, unmask] =
-        ["mask", "unmask"].map(|key| fields.get(key).and_then(|node| argv(node, member, sink)));
+    let [mask, unmask, is_masked] = ["mask", "unmask", "is_masked"]
+        .map(|key| fields.get(key).and_then(|node| argv(node, member, sink)));
     // One that is named and wrong has been told already.
     let masks = ["mask", "unmask"].iter().any(|key| command.get(key).is_some());
     let span = fields.span.clone();
@@ -231,7 +236,7 @@ fn service(node: &Node, member: &str, sink: &mut Sink<'_>) -> Option<Service> {
         let help = "name both, as `systemctl mask` and `systemctl unmask` of the member's unit";
         sink.add_help(&codes::NO_MASK, &head(sink.text(), &span), message, help);
     }
-    Some(Service { start: start??, stop: stop??, status: status??, mask, unmask })
+    Some(Service { start: start??, stop: stop??, status: status??, mask, unmask, is_masked })
 }
 
 /// A command as a list: nothing ever goes through a shell.

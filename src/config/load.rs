@@ -46,8 +46,14 @@ pub fn load(file: &str, source: &str, folder: &Path) -> Loaded {
     let mut config = Config::without_file(folder);
     let rules_named = root.as_ref().is_some_and(|root| root.get("rules").is_some());
     let mut inventory = Inventory::default();
-    if let Some(root) = &root {
-        inventory = read(root, &Folder(folder), &mut config, &mut sink);
+    match &root {
+        Some(root) => inventory = read(root, &Folder(folder), &mut config, &mut sink),
+        // half of a write looks like that: taken for all defaults, it would drop tokens and clusters
+        None => sink.add(
+            &codes::WRONG_TYPE,
+            &(0..0),
+            "the file holds nothing; for a configuration of defaults only write `{}`",
+        ),
     }
     if !rules_named {
         config.rules.retain(|path| path.exists());

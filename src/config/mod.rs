@@ -24,6 +24,7 @@ mod open;
 mod reload;
 mod shared;
 mod sources;
+mod whereabouts;
 
 pub use check::{Checked, check_paths};
 pub use files::rules_files;
@@ -31,6 +32,7 @@ pub use load::{Loaded, load};
 pub use open::{Opened, open};
 pub use reload::{Change, Kind, Reloaded, reload, told};
 pub use sources::Sources;
+pub(crate) use whereabouts::lies;
 
 /// Everything that `serve` needs, valid.
 #[derive(Clone, Debug)]

@@ -135,4 +135,22 @@ mod tests {
         fs::rename(at("rules/a.yaml"), at("rules/b.yaml")).unwrap();
         assert!(sources.is_changed(), "a name is part of it: diagnostics tell it");
     }
+
+    /// A configuration that was refused names files that the one in force does not.
+    #[test]
+    fn files_that_only_a_refused_configuration_names_are_looked_at_until_others_are_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut sources = Sources::of(None, &Config::without_file(folder.path()));
+        fs::write(at("more.yaml"), "one").unwrap();
+        sources.watch_also(vec![at("more.yaml"), at("missing.yaml")]);
+        assert!(!sources.is_changed(), "what stands there is not news");
+        for name in ["more.yaml", "missing.yaml"] {
+            fs::write(at(name), "two").unwrap();
+            assert!(sources.is_changed() && !sources.is_changed(), "{name}");
+        }
+        sources.watch_also(Vec::new());
+        fs::write(at("more.yaml"), "three").unwrap();
+        assert!(!sources.is_changed(), "nothing names it any more");
+    }
 }

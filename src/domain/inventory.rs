@@ -68,7 +68,7 @@ pub struct Endpoint {
 }
 
 /// The etcd of a cluster on hosts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Etcd {
     /// Its members, in the order of the inventory.
     pub members: Vec<Member>,
@@ -87,7 +87,7 @@ pub struct Etcd {
 }
 
 /// One member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// Its name, also `--name` of its process.
     pub name: MemberName,
@@ -108,7 +108,7 @@ pub struct Member {
 }
 
 /// How a process is started and stopped: commands, each an argv.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Gets the arguments in force appended (`--initial-cluster-state=existing` …).
     pub start: Vec<String>,
@@ -120,10 +120,13 @@ pub struct Service {
     pub mask: Option<Vec<String>>,
     /// Takes `mask` back.
     pub unmask: Option<Vec<String>>,
+    /// Exits 0 where it is masked and 1 where it is not; without it every mask counts as ours. With
+    /// systemd: that `systemctl is-enabled` prints `masked`.
+    pub is_masked: Option<Vec<String>>,
 }
 
 /// Files of a TLS client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     /// The CA that signed the servers.
     pub ca_file: PathBuf,
@@ -134,7 +137,7 @@ pub struct Tls {
 }
 
 /// A user of etcd's RBAC.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Auth {
     /// User name.
     pub username: String,
@@ -143,7 +146,7 @@ pub struct Auth {
 }
 
 /// Tools on the members' hosts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tools {
     /// `etcdutl`.
     pub etcdutl: PathBuf,
@@ -152,7 +155,7 @@ pub struct Tools {
 }
 
 /// Where copies and snapshots go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Backups {
     /// Directory on the member's host.
     pub dir: PathBuf,
@@ -161,7 +164,7 @@ pub struct Backups {
 }
 
 /// How a host is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Host {
     /// Its address; without one a `local` host stands nowhere.
     pub address: Option<String>,

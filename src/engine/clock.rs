@@ -23,6 +23,14 @@ const TOLERATED: Duration = Duration::from_secs(5);
 /// What reading two clocks one after the other may differ by.
 const JITTER: Duration = Duration::from_secs(1);
 
+/// What a person should know of a clock that is ahead.
+const AHEAD: &str = "quorate's own goes on from there, so that no span that is journalled is cut short. \
+    If the wall clock is right, a restart does not help: the journal was written ahead of it. Spans that \
+    quorate measures are right; the times it shows, the age of an alert since its start, and the outage \
+    that Prometheus is asked about are too late by as much. It ends by itself once the wall clock has \
+    come there. Sooner: when no incident is open, stop quorate, move its store away and start with an \
+    empty one (what the old one knows of past repairs, losses and pauses is not known then)";
+
 /// Epoch plus what has passed since. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);
@@ -66,12 +74,17 @@ impl Clock {
         Time(self.0.epoch.load(Ordering::Relaxed)).after(self.0.started.elapsed())
     }
 
-    /// Is at this time at least from now on.
-    pub fn never_before(&self, time: Time) {
+    /// Is at this time at least from now on: the last one in the journal. Says what is worth a line in
+    /// the log.
+    pub fn never_before(&self, time: Time) -> Option<String> {
         let behind = time.since(self.now());
-        if behind > Duration::ZERO {
-            self.add(behind);
+        self.add(behind);
+        if behind <= TOLERATED {
+            return None;
         }
+        let seconds = i64::try_from(behind.as_secs()).unwrap_or(i64::MAX);
+        self.0.told.store(-seconds, Ordering::Relaxed);
+        Some(format!("the wall clock is {seconds} s behind the last time in the journal; {AHEAD}"))
     }
 
     /// Sleeps until a time has come, by this clock.
@@ -110,10 +123,15 @@ impl Clock {
             return None;
         }
         self.0.told.store(seconds, Ordering::Relaxed);
-        Some(format!(
-            "the wall clock was set: it is {seconds} s away from quorate's, which goes on as it was; \
-             if the wall clock is right now, restart quorate when nothing is under way"
-        ))
+        Some(if seconds < 0 {
+            let behind = seconds.unsigned_abs();
+            format!("the wall clock was set: it is {behind} s behind quorate's; {AHEAD}")
+        } else {
+            format!(
+                "the wall clock was set: it is {seconds} s ahead of quorate's, which goes on as it \
+                 was; if the wall clock is right now, restart quorate when nothing is under way"
+            )
+        })
     }
 }
 
@@ -137,9 +155,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_was_set_back_before_the_start_is_at_the_last_journalled_time() {
         let clock = Clock::at(EPOCH);
-        clock.never_before(EPOCH.after(Duration::from_hours(1)));
+        let told = clock.never_before(EPOCH.after(Duration::from_hours(1))).unwrap();
+        assert!(told.contains("3600 s behind") && told.contains("restart does not help"), "{told}");
         assert_eq!(clock.now(), EPOCH.after(Duration::from_hours(1)));
-        clock.never_before(EPOCH);
+        assert_eq!(clock.compare_with(Duration::ZERO, EPOCH), None, "told already");
+        assert_eq!(clock.never_before(EPOCH), None);
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(clock.now(), EPOCH.after(Duration::from_secs(3603)));
     }
@@ -156,6 +176,8 @@ mod tests {
         let day = clock.now().after(Duration::from_hours(24));
         assert!(clock.compare_with(since_boot, day).is_some_and(|told| told.contains("was set")));
         assert_eq!(clock.compare_with(since_boot, day), None, "told once");
+        let back = clock.compare_with(since_boot, EPOCH).unwrap();
+        assert!(back.contains("3610 s behind") && back.contains("restart does not help"), "{back}");
         assert_eq!(clock.now(), EPOCH.after(since_boot));
     }
 }

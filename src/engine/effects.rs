@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -13,10 +13,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Settings, alerts::IntakeHandle, chain, clock::Clock, event::Event, leash::Leash};
 use crate::{
     domain::{
-        base::{id::ClusterName, time::format_duration},
+        base::{
+            id::ClusterName,
+            time::{Time, format_duration},
+        },
         cell::{
             Cell,
-            effect::{Ask, CallWanted, Effect, LookWanted},
+            effect::{Ask, CallWanted, Effect, LookWanted, Pace},
             input::{Answer, Answered, Input, Looked, RunLooked},
         },
         journal::record::Watch,
@@ -113,8 +116,8 @@ impl Performer {
         });
     }
 
-    /// Ends looks, now and from now on.
-    pub(super) fn stop_looks(&self) {
+    /// Ends what only looks and asks, now and from now on; no call begins to act any more.
+    pub(super) fn begin_nothing(&self) {
         self.looks.cancel();
         self.calls.close();
     }
@@ -143,7 +146,7 @@ impl Performer {
         let limit = cell.inventory().probe_timeout * 4 + LOOK_BEYOND;
         match effect {
             Effect::Look(wanted) => self.look(name, target, wanted, limit, leash),
-            Effect::RunLook { fail_fast } => self.run_look(name, target, fail_fast, limit, leash),
+            Effect::RunLook(pace) => self.run_look(name, target, pace, limit, leash),
             Effect::Call(wanted) => self.call(name, target, *wanted, leash),
             Effect::Prove(watch, proving) => {
                 let proof = cell.setup.catalogue.get(proving.action.as_str()).cloned();
@@ -224,7 +227,7 @@ impl Performer {
         &self,
         name: &ClusterName,
         target: Arc<dyn Target>,
-        fail_fast: bool,
+        pace: Pace,
         limit: Duration,
         leash: &Leash,
     ) {
@@ -232,7 +235,11 @@ impl Performer {
         let began = clock.now();
         let work = async move {
             let now = move || clock.now();
-            let depth = if fail_fast { Depth::FailFast } else { Depth::Full };
+            let depth = match pace {
+                Pace::Full => Depth::Full,
+                Pace::FailFast => Depth::FailFast,
+                Pace::Brief => Depth::Brief,
+            };
             let evidence = Some(target.assess(depth, &now).await);
             Input::RunLooked(Box::new(RunLooked { began, evidence }))
         };
@@ -285,14 +292,26 @@ impl Performer {
 
     /// One call of a run. A step that acts waits for its turn first; its limit counts from then on.
     fn call(&self, name: &ClusterName, target: Arc<dyn Target>, wanted: CallWanted, leash: &Leash) {
-        let CallWanted { key, call, what, timeout } = wanted;
+        let CallWanted { key, call, what, timeout, begin_by } = wanted;
         let (events, name, metrics) = (self.events.clone(), name.clone(), self.metrics.clone());
-        let permits = self.acting.clone();
-        let cancel = leash.calls.clone();
+        let turn = Turn {
+            permits: self.acting.clone(),
+            stops: leash.looks.clone(),
+            clock: self.clock.clone(),
+            begin_by,
+        };
+        let cancel = match &what {
+            Ask::Act(_) => leash.calls.clone(),
+            // what only asks is asked again after a restart
+            Ask::Before | Ask::Probe(_) => leash.looks.clone(),
+        };
         self.calls.spawn(async move {
             let work = async {
                 let _permit = match &what {
-                    Ask::Act(_) => permits.acquire_owned().await.ok(),
+                    Ask::Act(_) => match turn.come().await {
+                        Ok(permit) => permit,
+                        Err(why) => return Answered::Unbegun(why.into()),
+                    },
                     Ask::Before | Ask::Probe(_) => None,
                 };
                 let clock = Instant::now();
@@ -342,6 +361,37 @@ impl Performer {
     }
 }
 
+/// Why nothing is begun while quorate stops.
+const STOPS: &str = "quorate stopped before it began";
+
+/// What a cell is told of a call that is not made because quorate stops; nothing where it is asked
+/// again after the restart.
+pub(super) fn unbegun(wanted: CallWanted) -> Option<Input> {
+    let acts = matches!(wanted.what, Ask::Act(_));
+    let answer = || Answer { key: wanted.key, result: Answered::Unbegun(STOPS.into()) };
+    acts.then(|| Input::Called(Box::new(answer())))
+}
+
+/// What stands between a step that is written down as started and its act.
+struct Turn {
+    permits: Arc<Semaphore>,
+    stops: CancellationToken,
+    clock: Clock,
+    begin_by: Option<Time>,
+}
+
+impl Turn {
+    /// Waits for it; the error says why it never comes. Then nothing was done.
+    async fn come(self) -> Result<Option<OwnedSemaphorePermit>, &'static str> {
+        let permit = self.stops.run_until_cancelled(self.permits.acquire_owned()).await;
+        let permit = permit.ok_or(STOPS)?;
+        if self.begin_by.is_some_and(|by| self.clock.now() > by) {
+            return Err("it did not begin: what allowed it was too old when its turn came");
+        }
+        Ok(permit.ok()) // they are never closed
+    }
+}
+
 /// Looks and calls that may be under way at once; none would be no limit but an end.
 fn sizes(settings: &Settings) -> (usize, usize) {
     (settings.watch_concurrent.max(1), settings.runs_concurrent.max(1))
@@ -352,8 +402,10 @@ async fn answered(target: &dyn Target, call: &Call, what: &Ask, limit: Duration)
     if let Ask::Act(before) = what {
         let deadline = Deadline::after(limit);
         let act = AssertUnwindSafe(target.act(call, before, &deadline)).catch_unwind().await;
-        let broken = || Failure::new(ErrorKind::Other, "it broke off: a bug of quorate's");
-        return Answered::Acted(act.unwrap_or_else(|_| Err(broken())));
+        // what it began may go on without it
+        let text = "it broke off: a bug of quorate's; what it began may still run";
+        let broken = Failure { still_running: true, ..Failure::new(ErrorKind::Other, text) };
+        return Answered::Acted(act.unwrap_or(Err(broken)));
     }
     let late = move || {
         let text = format!("no result within {}", format_duration(limit));
@@ -377,5 +429,35 @@ async fn answered(target: &dyn Target, call: &Call, what: &Ask, limit: Duration)
     match what {
         Ask::Before => Answered::Before(Err(failure)),
         Ask::Act(_) | Ask::Probe(_) => Answered::Probed(Probed::Unknown(failure.message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_comes_too_late_or_never_begins_nothing() {
+        let (clock, stops) = (Clock::at(Time(0)), CancellationToken::new());
+        let permits = Arc::new(Semaphore::new(1));
+        let come = |begin_by: Option<u64>| {
+            let (permits, stops) = (permits.clone(), stops.clone());
+            let begin_by = begin_by.map(|by| Time(0).after(Duration::from_secs(by)));
+            Turn { permits, stops, clock: clock.clone(), begin_by }.come()
+        };
+        let held = come(Some(5)).await.unwrap();
+        let copies = async {
+            clock.sleep_until(Time(600_000)).await;
+            drop(held);
+        };
+        let (late, whenever, ()) = tokio::join!(come(Some(5)), come(None), copies);
+        assert!(late.unwrap_err().contains("too old"));
+        let held = whenever.unwrap();
+        assert!(held.is_some(), "it went on to the next one");
+        let stop = async { stops.cancel() };
+        let (waits, ()) = tokio::join!(come(None), stop);
+        assert_eq!(waits.unwrap_err(), STOPS);
+        drop(held);
+        assert_eq!(come(None).await.unwrap_err(), STOPS);
     }
 }

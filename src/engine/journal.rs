@@ -81,7 +81,7 @@ pub enum CommitError {
 impl CommitError {
     /// What an error of the store means for who committed. Every outcome is mapped here and nowhere
     /// else.
-    fn of(error: StoreError) -> Self {
+    pub(super) fn of(error: StoreError) -> Self {
         match error {
             StoreError::Conflict { .. }
             | StoreError::Fenced { .. }
@@ -95,6 +95,14 @@ impl CommitError {
             | StoreError::Held { .. }
             | StoreError::Shorter { .. }
             | StoreError::NewerSchema { .. } => Self::Ended(error),
+        }
+    }
+
+    /// What the failure of another batch means for one that never reached the store.
+    fn of_what_was_not_sent(&self) -> Self {
+        match self {
+            Self::Unknown(error) => Self::NotDurable(error.clone()),
+            other => other.clone(),
         }
     }
 
@@ -134,7 +142,7 @@ impl Journal {
         let mut state = self.shared.state();
         self.shared.heal_if_due(&mut state);
         if let Some(failure) = &state.failed {
-            return Commit(Way::Refused(Some(failure.clone())));
+            return Commit(Way::Refused(Some(failure.of_what_was_not_sent())));
         }
         state.outstanding += 1;
         let is_proof = !batch.is_empty();

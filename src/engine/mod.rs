@@ -28,9 +28,11 @@ mod recall;
 mod recover;
 mod reload;
 mod scrape;
+mod settle;
 mod shell;
 mod slot;
 pub mod state;
+mod stop;
 mod tickets;
 
 use std::{sync::Arc, time::Duration};

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::slot::UNWRITTEN;
 use crate::{
     domain::{
         base::{id::ClusterName, time::Time},
@@ -210,6 +211,8 @@ impl Narrator {
                     is back with its old data; stop it and take its data away, the cluster is not \
                     harmed");
             }
+            // the shell has said so, for all clusters at once
+            Note::LookFailed(why) if &**why == UNWRITTEN => {}
             Note::LookFailed(why) => {
                 tracing::error!(cluster = %cluster, "a look brought nothing: {why}");
             }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -13,11 +14,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Handle, Settings,
-    alerts::{self, Handed, IntakeHandle},
+    alerts::{self, Handed, IntakeHandle, Throttle},
     chain,
     clock::Clock,
     commands::CommandError,
-    effects::Performer,
+    effects::{self, Performer},
     event::Event,
     journal::{Commit, CommitError, Journal},
     narrate::Narrator,
@@ -31,7 +32,6 @@ use crate::{
         base::{id::ClusterName, time::Time},
         cell::{Cell, Step, effect::Effect, input::Input},
         inventory::Cluster,
-        journal::record::Record,
     },
     store::{Append, Batch, Committed, NewEntry, ObservedRow, Store, StreamName},
     targets::Target,
@@ -44,8 +44,13 @@ const SWEEP_EVERY: Duration = Duration::from_hours(1);
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 /// Inputs that one step takes: more wait for the next one, so that no cluster holds up the others.
 const INPUTS_MAX: usize = 256;
+/// Steps of one cell in a row.
+const STEPS_AT_ONCE: usize = 8;
 /// Before a step whose commit did not become durable is made again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why the process ends where the intake did: every alert would be refused for good.
+const INTAKE_ENDED: &str = "the intake ended by itself: a bug of quorate's; start it again";
 
 /// Why the process must end: what is on disk can no longer be told.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +58,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Fatal(pub String);
 
 /// What a commit came to, for the cell that made it.
-type Landed = (ClusterName, Result<Committed, CommitError>, Commit);
+pub(super) type Landed = (ClusterName, Result<Committed, CommitError>, Commit);
 
 /// The loop's owner.
 #[derive(Debug)]
@@ -66,17 +71,19 @@ pub struct Engine {
     pub(super) intake: IntakeHandle,
     pub(super) clock: Clock,
     pub(super) performer: Performer,
-    intake_tasks: TaskTracker,
-    stop_intake: CancellationToken,
+    pub(super) intake_tasks: TaskTracker,
+    pub(super) stop_intake: CancellationToken,
     narrator: Narrator,
-    events: mpsc::Receiver<Event>,
+    pub(super) events: mpsc::Receiver<Event>,
     handed: mpsc::Receiver<Handed>,
     timers: BTreeSet<(Time, ClusterName)>,
-    committing: FuturesUnordered<BoxFuture<'static, Landed>>,
+    pub(super) committing: FuturesUnordered<BoxFuture<'static, Landed>>,
     tickets: Tickets,
+    /// Lines about steps that did not become durable.
+    unwritten: Throttle,
     sweep_due: Time,
     compare_due: Time,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 impl Engine {
@@ -90,7 +97,9 @@ impl Engine {
     ) -> Result<(Self, Handle), StartError> {
         let (sender, events) = mpsc::channel(super::handle::EVENTS_MAX);
         let recovered = recover::everything(&settings, clusters, &store, &clock).await?;
-        clock.never_before(recovered.last_at);
+        if let Some(news) = clock.never_before(recovered.last_at) {
+            tracing::warn!("{news}");
+        }
         let journal = Journal::new(store.clone());
         let (to_cells, handed) = mpsc::channel(super::handle::HANDED_MAX);
         let owners = recover::owners(recovered.cells.iter().map(Recovered::cell));
@@ -125,6 +134,7 @@ impl Engine {
             timers: BTreeSet::new(),
             committing: FuturesUnordered::new(),
             tickets: Tickets::default(),
+            unwritten: Throttle::default(),
             sweep_due: clock.now().after(SWEEP_EVERY),
             compare_due: clock.now(),
             stopping: false,
@@ -142,6 +152,9 @@ impl Engine {
         let mut slot = cell.into_slot(self.performer.leash());
         let name = slot.cell.name().clone();
         slot.push(Input::Started);
+        if self.stopping {
+            slot.push(Input::Stopping);
+        }
         self.state.show(&slot.cell);
         self.slots.insert(name.clone(), slot);
         self.set_timer(&name);
@@ -153,12 +166,16 @@ impl Engine {
         for name in self.slots.keys().cloned().collect::<Vec<_>>() {
             self.compact_if_any(&name);
         }
+        let intake = self.intake.clone();
+        let mut intake_ended = pin!(intake.ended());
         while !cancel.is_cancelled() {
             self.step_due();
+            self.state.beat();
             let due = self.next_due();
             tokio::select! {
                 () = cancel.cancelled() => break,
-                Some(landed) = self.committing.next() => self.landed(landed).await?,
+                () = &mut intake_ended => return Err(Fatal(INTAKE_ENDED.into())),
+                Some(landed) = self.committing.next() => self.landed(landed)?,
                 Some(handed) = self.handed.recv() => self.take_alerts(handed),
                 event = self.events.recv() => match event {
                     Some(event) => self.take(event),
@@ -170,45 +187,7 @@ impl Engine {
         self.stop().await
     }
 
-    /// Ordered stop: no new effects, calls to a journal boundary, then the store.
-    async fn stop(mut self) -> Result<(), Fatal> {
-        self.stopping = true;
-        self.performer.stop_looks();
-        let until = tokio::time::Instant::now() + self.settings.shutdown_grace;
-        let idle = self.performer.idle();
-        tokio::pin!(idle);
-        let mut acting = true;
-        while acting || !self.committing.is_empty() || self.has_inputs() {
-            self.step_due();
-            tokio::select! {
-                biased;
-                Some(landed) = self.committing.next() => self.landed(landed).await?,
-                Some(event) = self.events.recv() => self.take(event),
-                () = &mut idle, if acting => acting = false,
-                () = tokio::time::sleep_until(until) => {
-                    tracing::warn!("a step is still under way: it will be in doubt after the restart");
-                    break;
-                }
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            }
-        }
-        self.performer.cancel();
-        self.stop_intake.cancel();
-        self.intake_tasks.close();
-        self.intake_tasks.wait().await;
-        if let Err(error) = self.store.close().await {
-            return Err(Fatal(chain(&error)));
-        }
-        tracing::info!("the engine has stopped; runs go on from the journal at the next start");
-        Ok(())
-    }
-
-    fn has_inputs(&self) -> bool {
-        let waits = |slot: &Slot| slot.stopped.is_none() && slot.not_before.is_none();
-        self.slots.values().any(|slot| waits(slot) && !slot.inbox.is_empty())
-    }
-
-    fn take(&mut self, event: Event) {
+    pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::Input(cluster, input) => self.give(&cluster, input),
             Event::Order(cluster, order, reply) => {
@@ -253,7 +232,7 @@ impl Engine {
     }
 
     /// Steps every cell whose time has come; once an hour what is over is dropped.
-    fn step_due(&mut self) {
+    pub(super) fn step_due(&mut self) {
         if self.compare_due <= self.clock.now() {
             if let Some(news) = self.clock.compare() {
                 tracing::warn!("{news}");
@@ -261,9 +240,8 @@ impl Engine {
             self.compare_due = self.clock.now().after(COMPARE_EVERY);
         }
         let now = self.clock.now();
-        while let Some((at, name)) = self.timers.first().cloned()
-            && at <= now
-        {
+        let due = self.timers.iter().take_while(|(at, _)| *at <= now);
+        for (at, name) in due.cloned().collect::<Vec<_>>() {
             self.timers.remove(&(at, name.clone()));
             if let Some(slot) = self.slots.get_mut(&name) {
                 slot.timer = None;
@@ -283,18 +261,26 @@ impl Engine {
         }
     }
 
-    /// One step of a cell, if it can be made now.
+    /// Steps a cell as long as it can be now; after some steps the others have their turn.
     fn advance(&mut self, name: &ClusterName) {
-        let now = self.clock.now();
-        let Some(slot) = self.slots.get_mut(name) else { return };
-        if slot.committing.is_some() || slot.stopped.is_some() {
-            return;
+        for _ in 0..STEPS_AT_ONCE {
+            if !self.step(name) {
+                return;
+            }
         }
+        self.set_timer(name);
+    }
+
+    /// One step of a cell, if it can be made now. `true`: there may be another at once.
+    fn step(&mut self, name: &ClusterName) -> bool {
+        let now = self.clock.now();
+        let is_free = |slot: &&mut Slot| slot.committing.is_none() && slot.stopped.is_none();
+        let Some(slot) = self.slots.get_mut(name).filter(is_free) else { return false };
         let is_due = slot.cell.wake.is_some_and(|wake| wake <= now);
         let is_held = slot.not_before.is_some_and(|at| at > now);
         if is_held || (slot.inbox.is_empty() && !is_due) {
             self.set_timer(name);
-            return;
+            return false;
         }
         let count = slot.inbox.len().min(INPUTS_MAX);
         let inputs: Vec<Input> = slot.inbox.drain(..count).collect();
@@ -302,13 +288,14 @@ impl Engine {
         match catch_unwind(AssertUnwindSafe(|| cell.step(&inputs, at))) {
             Ok(step) if step.records.is_empty() && step.observed.is_none() => {
                 self.take_over(name, step, at, 0);
-                self.advance(name);
+                return true;
             }
             Ok(step) => self.commit(name, Committing { step, inputs, at }),
             Err(_) => {
                 self.stop_cell(name, "its step broke off: a bug of quorate's; restart quorate");
             }
         }
+        false
     }
 
     /// Sends a step's records on their way.
@@ -347,20 +334,30 @@ impl Engine {
     }
 
     /// A commit's answer.
-    async fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
+    pub(super) fn landed(&mut self, (name, result, guard): Landed) -> Result<(), Fatal> {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        if let Err(CommitError::Unknown(error)) = result {
+            let unsettled = slot.unsettled(error);
+            let store = self.store.clone();
+            self.committing.extend(unsettled.map(|unsettled| -> BoxFuture<'static, Landed> {
+                Box::pin(async move { (name, unsettled.settle(store).await, guard) })
+            }));
+            return Ok(());
+        }
         let Some(committing) = slot.committing.take() else { return Ok(()) };
         let last_seq = match &result {
             Ok(committed) => Some(committed.last_seq),
-            Err(CommitError::NotDurable(error)) => {
-                tracing::error!(cluster = %name, error = %chain(error),
-                    "the journal did not take a record; nothing was done");
+            Err(CommitError::NotDurable(error) | CommitError::Unknown(error)) => {
+                if let Some(hidden) = self.unwritten.due(self.clock.now()) {
+                    tracing::error!(cluster = %name, error = %chain(error), steps.more = hidden,
+                        "the journal did not take a step; nothing was done");
+                }
                 None
             }
-            Err(CommitError::Unknown(_)) => self.read_back(&name, &committing).await,
             Err(CommitError::Refused(error)) => {
                 self.refuse_orders(&committing.inputs, &result);
-                self.stop_cell(&name, &format!("its journal refused it: {}", chain(error)));
+                let why = format!("its journal refused it: {}; restart quorate", chain(error));
+                self.stop_cell(&name, &why);
                 return Ok(());
             }
             Err(CommitError::Ended(error)) => return Err(Fatal(chain(error))),
@@ -401,6 +398,7 @@ impl Engine {
             self.compact_after_drop(name);
         }
         self.compact_if_long(name);
+        let mut unbegun = Vec::new();
         for effect in step.effects {
             match effect {
                 Effect::Answer(ticket, result) => {
@@ -412,32 +410,14 @@ impl Engine {
                 effect if !self.stopping => {
                     self.performer.perform(name, &cell, &target, effect, &leash);
                 }
+                Effect::Call(wanted) => unbegun.extend(effects::unbegun(*wanted)),
                 _ => {}
             }
         }
-        self.set_timer(name);
-    }
-
-    /// The place of the last record that was committed with an unknown answer, if they are there.
-    async fn read_back(&mut self, name: &ClusterName, committing: &Committing) -> Option<u64> {
-        let stream = StreamName::Cluster(name.clone());
-        let slot = self.slots.get(name)?;
-        let ours = committing.step.records.iter().map(Record::encode);
-        let ours = ours.collect::<Result<Vec<String>, _>>().ok()?;
-        loop {
-            match self.store.read(&stream, slot.cell.state.next).await {
-                Ok(found) => {
-                    let last_seq = found.last()?.seq;
-                    let found = found.iter().map(|entry| entry.body.as_str());
-                    return found.eq(ours.iter().map(String::as_str)).then_some(last_seq);
-                }
-                Err(error) => {
-                    tracing::error!(cluster = %name, error = %chain(&error),
-                        "what was committed cannot be read back; it is tried again");
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
-            }
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.inbox.extend(unbegun);
         }
+        self.set_timer(name);
     }
 
     fn refuse_orders(&mut self, inputs: &[Input], result: &Result<Committed, CommitError>) {

@@ -2,15 +2,18 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::leash::Leash;
+use super::{leash::Leash, settle::Unsettled};
 use crate::{
     domain::{
         base::time::Time,
         cell::{Cell, Step, input::Input},
     },
-    store::Fence,
+    store::{Fence, StoreError, StreamName},
     targets::Target,
 };
+
+/// Why a look counts as failed where only the disk did.
+pub(super) const UNWRITTEN: &str = "what was seen could not be written down";
 
 /// One cell with what the shell keeps beside it.
 #[derive(Debug)]
@@ -73,12 +76,20 @@ impl Slot {
             match input {
                 Input::Ordered(..) | Input::Wake => {}
                 // what was seen grows old while the disk does not answer
-                Input::Looked(_) => {
-                    let why = "what was seen could not be written down";
-                    self.inbox.push_front(Input::LookFailed(why.into()));
-                }
+                Input::Looked(_) => self.inbox.push_front(Input::LookFailed(UNWRITTEN.into())),
                 input => self.inbox.push_front(input),
             }
         }
+    }
+}
+
+impl Slot {
+    /// The commit under way, where its answer does not say whether it is there.
+    pub(super) fn unsettled(&self, error: StoreError) -> Option<Unsettled> {
+        let records = &self.committing.as_ref()?.step.records;
+        // they were encoded before; what could not be would not be there
+        let bodies = records.iter().filter_map(|record| record.encode().ok()).collect();
+        let stream = StreamName::Cluster(self.cell.name().clone());
+        Some(Unsettled { stream, from: self.cell.state.next, bodies, error })
     }
 }

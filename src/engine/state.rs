@@ -6,7 +6,11 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use super::{Settings, alerts::table::AlertTable, clock::Clock, feed::Feed, journal::Journal};
@@ -39,7 +43,13 @@ pub struct State {
     cells: RwLock<BTreeMap<ClusterName, Arc<Cell>>>,
     index: RwLock<Index>,
     stopped: RwLock<BTreeMap<ClusterName, String>>,
+    /// When the loop last came round, in milliseconds.
+    beat: AtomicI64,
 }
+
+/// The loop comes round every 10 s at least, as a rule many times a second: one that did not for
+/// three times as long hangs.
+const BEAT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which cluster an id belongs to.
 #[derive(Debug, Default)]
@@ -60,9 +70,10 @@ impl State {
         journal: Journal,
         clock: Clock,
     ) -> Arc<Self> {
+        let started_at = clock.now();
         Arc::new(Self {
             alerts,
-            started_at: clock.now(),
+            started_at,
             clock,
             feed: Arc::default(),
             journal,
@@ -70,7 +81,18 @@ impl State {
             cells: RwLock::default(),
             index: RwLock::default(),
             stopped: RwLock::default(),
+            beat: AtomicI64::new(started_at.0),
         })
+    }
+
+    /// The loop comes round.
+    pub(super) fn beat(&self) {
+        self.beat.store(self.now().0, Ordering::Relaxed);
+    }
+
+    /// Whether the loop still comes round.
+    pub fn is_beating(&self) -> bool {
+        self.now().since(Time(self.beat.load(Ordering::Relaxed))) <= BEAT_WITHIN
     }
 
     /// Shows a cell that is new to readers, with all that it holds.
@@ -208,13 +230,21 @@ impl State {
         self.cell(name.as_str())
     }
 
-    /// Incidents older than `before`, newest first, as long as they are asked for.
+    /// Incidents older than `before`, of one cluster or of all, newest first, as long as they are asked
+    /// for.
     pub fn incidents<T>(
         &self,
         before: Option<IncidentId>,
+        cluster: Option<&str>,
         mut take: impl FnMut(&Cell, &Incident) -> Option<T>,
         limit: usize,
     ) -> Vec<T> {
+        if let Some(name) = cluster {
+            return self.walk_one(name, |cell| {
+                let found = cell.state.incidents.range(older(before)).rev();
+                found.filter_map(|(_, one)| take(cell, one)).take(limit).collect()
+            });
+        }
         let ids = |index: &Index, before: Option<IncidentId>| chunk(&index.incidents, before);
         self.walk(before, ids, limit, |cell, id| take(cell, cell.state.incidents.get(&id)?))
     }
@@ -223,9 +253,16 @@ impl State {
     pub fn runs<T>(
         &self,
         before: Option<RunId>,
+        cluster: Option<&str>,
         mut take: impl FnMut(&Cell, &Run) -> Option<T>,
         limit: usize,
     ) -> Vec<T> {
+        if let Some(name) = cluster {
+            return self.walk_one(name, |cell| {
+                let found = cell.state.runs.range(older(before)).rev();
+                found.filter_map(|(_, one)| take(cell, one)).take(limit).collect()
+            });
+        }
         let ids = |index: &Index, before: Option<RunId>| chunk(&index.runs, before);
         self.walk(before, ids, limit, |cell, id| take(cell, cell.state.runs.get(&id)?))
     }
@@ -234,11 +271,22 @@ impl State {
     pub fn losses<T>(
         &self,
         before: Option<LossId>,
+        cluster: Option<&str>,
         mut take: impl FnMut(&Cell, &LossRecord) -> Option<T>,
         limit: usize,
     ) -> Vec<T> {
+        if let Some(name) = cluster {
+            return self.walk_one(name, |cell| {
+                let found = cell.state.losses.range(older(before)).rev();
+                found.filter_map(|(_, one)| take(cell, one)).take(limit).collect()
+            });
+        }
         let ids = |index: &Index, before: Option<LossId>| chunk(&index.losses, before);
         self.walk(before, ids, limit, |cell, id| take(cell, cell.state.losses.get(&id)?))
+    }
+
+    fn walk_one<T>(&self, name: &str, found: impl FnOnce(&Cell) -> Vec<T>) -> Vec<T> {
+        self.cell(name).map_or_else(Vec::new, |cell| found(&cell))
     }
 
     /// Walks an index backwards in chunks, holding it only for as long as a chunk is copied.
@@ -269,11 +317,14 @@ impl State {
 /// Ids copied out of an index in one go.
 const CHUNK: usize = 256;
 
+fn older<I>(before: Option<I>) -> (Bound<I>, Bound<I>) {
+    (Bound::Unbounded, before.map_or(Bound::Unbounded, Bound::Excluded))
+}
+
 fn chunk<I: Copy + Ord>(
     index: &BTreeMap<I, ClusterName>,
     before: Option<I>,
 ) -> Vec<(I, ClusterName)> {
-    let to = before.map_or(Bound::Unbounded, Bound::Excluded);
-    let found = index.range((Bound::Unbounded, to)).rev().take(CHUNK);
+    let found = index.range(older(before)).rev().take(CHUNK);
     found.map(|(id, name)| (*id, name.clone())).collect()
 }

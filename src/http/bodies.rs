@@ -3,7 +3,10 @@
 //! It counts what was set aside, not what clients announce: a body costs when its bytes come. The
 //! bodies of the API need no such count, they are small and their number is bounded.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use axum::{body::Body, http::HeaderMap, http::header};
 use futures::StreamExt;
@@ -17,17 +20,20 @@ const DRAINED_MAX: u64 = 64 << 20;
 /// Bodies are given this much room at first; the size that a client announces is its own claim.
 const ROOM_FIRST: u64 = 16 << 10;
 
-/// The bound and what is taken of it.
+/// The bound and what is taken of it. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Bodies(Arc<Room>);
+
 #[derive(Debug)]
-pub(super) struct Bodies {
+struct Room {
     max: AtomicU64,
     taken: AtomicU64,
 }
 
 /// A body in memory, for as long as this is kept.
 #[derive(Debug)]
-pub(super) struct Held<'b> {
-    bodies: &'b Bodies,
+pub(super) struct Held {
+    bodies: Bodies,
     set_aside: u64,
     /// Its bytes.
     pub(super) bytes: Vec<u8>,
@@ -35,12 +41,12 @@ pub(super) struct Held<'b> {
 
 impl Bodies {
     pub(super) fn new(max: u64) -> Self {
-        Self { max: AtomicU64::new(max), taken: AtomicU64::new(0) }
+        Self(Arc::new(Room { max: AtomicU64::new(max), taken: AtomicU64::new(0) }))
     }
 
     /// Another bound from now on; what is in flight stays.
     pub(super) fn resize(&self, max: u64) {
-        self.max.store(max, Ordering::Release);
+        self.0.max.store(max, Ordering::Release);
     }
 
     /// Reads a body of at most `most` bytes. `size` becomes its size as far as that is known.
@@ -50,14 +56,14 @@ impl Bodies {
         body: Body,
         most: u64,
         size: &mut u64,
-    ) -> Result<Held<'_>, Refusal> {
+    ) -> Result<Held, Refusal> {
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let announced: Option<u64> = announced.and_then(|value| value.parse().ok());
         *size = announced.unwrap_or_default();
         if announced.is_some_and(|bytes| bytes > DRAINED_MAX) {
             return Err(too_large(most));
         }
-        let mut held = Held { bodies: self, set_aside: 0, bytes: Vec::new() };
+        let mut held = self.nothing();
         let (mut came, mut chunks) = (0, body.into_data_stream());
         while let Some(chunk) = chunks.next().await {
             let chunk =
@@ -69,17 +75,21 @@ impl Bodies {
             } else if came > DRAINED_MAX {
                 break;
             } else {
-                held = Held { bodies: self, set_aside: 0, bytes: Vec::new() };
+                held = self.nothing();
             }
         }
         let announced = std::mem::replace(size, came);
         if came.max(announced) > most { Err(too_large(most)) } else { Ok(held) }
     }
 
+    fn nothing(&self) -> Held {
+        Held { bodies: self.clone(), set_aside: 0, bytes: Vec::new() }
+    }
+
     fn set_aside(&self, more: u64) -> Result<(), Refusal> {
-        let max = self.max.load(Ordering::Acquire);
+        let max = self.0.max.load(Ordering::Acquire);
         let fits = |taken: u64| taken.checked_add(more).filter(|sum| *sum <= max);
-        let done = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        let done = self.0.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         done.map(drop).map_err(|_| {
             Refusal::Unavailable(format!(
                 "the bodies under way fill webhook.bodies_max ({max} bytes); try again"
@@ -88,7 +98,12 @@ impl Bodies {
     }
 }
 
-impl Held<'_> {
+impl Held {
+    /// Lets the bytes go: what was read from them is about as large, and counts on.
+    pub(super) fn read_out(&mut self) {
+        self.bytes = Vec::new();
+    }
+
     /// Room for `wanted` bytes; it grows by doubling up to `end`, which it never exceeds.
     fn make_room(&mut self, wanted: u64, end: u64) -> Result<(), Refusal> {
         if wanted <= self.set_aside {
@@ -103,9 +118,9 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.bodies.taken.fetch_sub(self.set_aside, Ordering::AcqRel);
+        self.bodies.0.taken.fetch_sub(self.set_aside, Ordering::AcqRel);
     }
 }
 
@@ -120,7 +135,7 @@ fn too_large(most: u64) -> Refusal {
 mod tests {
     use super::*;
 
-    async fn read(bodies: &Bodies, size: usize, most: u64) -> Result<Held<'_>, Refusal> {
+    async fn read(bodies: &Bodies, size: usize, most: u64) -> Result<Held, Refusal> {
         let body = Body::from(vec![b'x'; size]);
         bodies.read(&HeaderMap::new(), body, most, &mut 0).await
     }
@@ -132,7 +147,7 @@ mod tests {
         assert_eq!(first.bytes.len(), 60 << 10);
         assert!(matches!(read(&bodies, 60 << 10, 64 << 10).await, Err(Refusal::Unavailable(_))));
         drop(first);
-        assert_eq!(bodies.taken.load(Ordering::Acquire), 0, "what was refused holds nothing");
+        assert_eq!(bodies.0.taken.load(Ordering::Acquire), 0, "what was refused holds nothing");
         assert!(read(&bodies, 100 << 10, 100 << 10).await.is_ok(), "all of it for one");
     }
 
@@ -140,6 +155,6 @@ mod tests {
     async fn a_body_that_is_too_large_holds_nothing() {
         let bodies = Bodies::new(100 << 10);
         assert!(matches!(read(&bodies, 65 << 10, 64 << 10).await, Err(Refusal::TooLarge(_))));
-        assert_eq!(bodies.taken.load(Ordering::Acquire), 0);
+        assert_eq!(bodies.0.taken.load(Ordering::Acquire), 0);
     }
 }

@@ -111,7 +111,7 @@ pub(super) async fn clusters(
         let name = |cell: &&Arc<Cell>| cell.name().to_string();
         paging.page(cells, name, |cell| ClusterView::line(state, cell))
     };
-    door.look(page).await.map(Json)
+    door.look_long(page).await.map(Json)
 }
 
 pub(super) async fn cluster(
@@ -177,10 +177,11 @@ pub(super) async fn incidents(
             let wanted = paging.wants(one.subject.cluster.as_str(), one.phase());
             wanted.then(|| (one.id, IncidentView::line(cell, one)))
         };
-        let found = state.incidents(after, take, paging.limit() + 1);
+        let cluster = paging.cluster.as_deref();
+        let found = state.incidents(after, cluster, take, paging.limit() + 1);
         paging.page(found.into_iter(), |(id, _)| id.to_string(), |(_, view)| view)
     };
-    door.look(page).await.map(Json)
+    door.look_long(page).await.map(Json)
 }
 
 pub(super) async fn incident(
@@ -212,10 +213,11 @@ pub(super) async fn runs(
             let wanted = paging.wants(one.plan.cluster.as_str(), one.state());
             wanted.then(|| (one.id, RunView::line(one)))
         };
-        let found = state.runs(after, take, paging.limit() + 1);
+        let cluster = paging.cluster.as_deref();
+        let found = state.runs(after, cluster, take, paging.limit() + 1);
         paging.page(found.into_iter(), |(id, _)| id.to_string(), |(_, view)| view)
     };
-    door.look(page).await.map(Json)
+    door.look_long(page).await.map(Json)
 }
 
 pub(super) async fn run(
@@ -247,10 +249,11 @@ pub(super) async fn losses(
             let wanted = paging.wants(one.cluster.as_str(), word);
             wanted.then(|| (one.id, LossView::new(one)))
         };
-        let found = state.losses(after, take, paging.limit() + 1);
+        let cluster = paging.cluster.as_deref();
+        let found = state.losses(after, cluster, take, paging.limit() + 1);
         paging.page(found.into_iter(), |(id, _)| id.to_string(), |(_, view)| view)
     };
-    door.look(page).await.map(Json)
+    door.look_long(page).await.map(Json)
 }
 
 pub(super) async fn loss(

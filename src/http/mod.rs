@@ -139,10 +139,17 @@ impl ApiState {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    /// Waits for what was handed to the engine by requests whose clients are gone.
+    /// Waits for what was handed to the engine by requests whose clients are gone, no longer than
+    /// for an answer: where the disk hangs they are told no more.
     pub async fn drained(&self) {
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(ANSWER_WITHIN, self.tasks.wait()).await.is_err() {
+            let deliveries = self.tasks.len();
+            tracing::warn!(
+                deliveries,
+                "the journal does not answer; what came last is not durable"
+            );
+        }
         self.refusals.tell_rest();
     }
 
@@ -156,6 +163,24 @@ impl ApiState {
             Ok(Some(seen)) => Ok(seen),
             Ok(None) => Err(Refusal::Unavailable("the engine has stopped".into())),
             Err(_) => Err(Refusal::Unavailable("the engine does not answer".into())),
+        }
+    }
+
+    /// The same, for what may have to walk everything: a list that is filtered reads on until its page
+    /// is full. It keeps no worker from the loop meanwhile.
+    async fn look_long<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let state = Arc::clone(self.handle.state());
+        if !self.handle.is_running() {
+            return Err(Refusal::Unavailable("the engine has stopped".into()));
+        }
+        let looked = tokio::task::spawn_blocking(move || look(&state));
+        match tokio::time::timeout(ANSWER_WITHIN, looked).await {
+            Ok(Ok(seen)) => Ok(seen),
+            Ok(Err(_)) => Err(Refusal::Unavailable("it broke off: a bug of quorate's".into())),
+            Err(_) => Err(Refusal::Unavailable("there is too much to look through".into())),
         }
     }
 }

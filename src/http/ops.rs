@@ -30,12 +30,15 @@ pub(super) async fn healthy() -> &'static str {
 }
 
 /// The journal was replayed (there is no engine before that), takes what is written, and the engine
-/// answers.
+/// answers and comes round.
 pub(super) async fn ready(State(door): State<Arc<ApiState>>) -> Result<&'static str, Refusal> {
     match tokio::time::timeout(READY_WITHIN, door.handle.read(|_| ())).await {
         Ok(Some(())) if !door.handle.is_durable() => Err(Refusal::Unavailable(
             "the journal takes nothing at the moment: alerts are refused, nothing is repaired"
                 .into(),
+        )),
+        Ok(Some(())) if !door.handle.state().is_beating() => Err(Refusal::Unavailable(
+            "the engine hangs: nothing is decided; restart quorate".into(),
         )),
         Ok(Some(())) => Ok("quorate is ready\n"),
         Ok(None) => Err(Refusal::Unavailable("the engine has stopped".into())),

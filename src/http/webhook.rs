@@ -50,9 +50,9 @@ fn refuse(door: &ApiState, refusal: Refusal, began: Instant, noted: &Noted) -> R
 async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Receipt, Refusal> {
     let (parts, body) = request.into_parts();
     let most = door.settings().webhook_body_max;
-    // held to the end: what was read from it is about as large
-    let held = door.bodies.read(&parts.headers, body, most, &mut noted.bytes).await?;
+    let mut held = door.bodies.read(&parts.headers, body, most, &mut noted.bytes).await?;
     let delivery = payload::parse(&held.bytes, door.clock.now())?;
+    held.read_out();
     if delivery.version == "1" {
         noted.source = "grafana";
     }
@@ -71,9 +71,13 @@ async fn take(door: &ApiState, request: Request, noted: &mut Noted) -> Result<Re
     if accepted == 0 {
         return Ok(Receipt { accepted, unmatched: 0, invalid });
     }
-    // a task of its own: if this request is dropped, a failed commit must still be noticed
+    // a task of its own: if this request is dropped, a failed commit must still be noticed; its room
+    // is taken for as long as the disk has not answered
     let handle = door.handle.clone();
-    let durable = door.tasks.spawn(async move { handle.observe(delivery.alerts).await });
+    let durable = door.tasks.spawn(async move {
+        let _held = held;
+        handle.observe(delivery.alerts).await
+    });
     let kept = durable.await.map_err(|_| Refusal::Unavailable("stopped".into()))??;
     if kept.refused > 0 {
         let text = format!("{} of {accepted} alerts were not kept: there is no room", kept.refused);

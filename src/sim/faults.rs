@@ -90,6 +90,8 @@ pub(super) struct Faults {
     all: Vec<Fault>,
     /// By action; what is asked of any stands under none.
     asked: BTreeMap<(Ask, Option<String>), u32>,
+    /// What went wrong so far.
+    hits: Vec<Wrong>,
 }
 
 impl Faults {
@@ -113,7 +115,13 @@ impl Faults {
             };
             met.extend(self.all.iter().filter(hits).map(|fault| fault.wrong.clone()));
         }
+        self.hits.extend(met.iter().cloned());
         met
+    }
+
+    /// Whether something went wrong in this way.
+    pub(super) fn has_hit(&self, wrong: &Wrong) -> bool {
+        self.hits.contains(wrong)
     }
 }
 

@@ -140,6 +140,11 @@ impl FakeTarget {
         self.world().faults.add(fault);
     }
 
+    /// Whether something went wrong in this way by now.
+    pub fn met(&self, wrong: &Wrong) -> bool {
+        self.world().faults.has_hit(wrong)
+    }
+
     /// Nothing goes wrong any more with an action.
     pub fn heal(&self, action: &str) {
         self.world().faults.heal(action);

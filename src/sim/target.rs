@@ -21,7 +21,7 @@ use crate::{
         },
     },
     targets::{
-        AlertState, Deadline, Depth, Target, Tool, Toolset,
+        AlertState, BRIEF, Deadline, Depth, Target, Tool, Toolset,
         action::locks,
         catalogue::catalogue,
         effect::{self, under_way},
@@ -149,11 +149,12 @@ impl Target for FakeTarget {
 
     fn assess<'a>(
         &'a self,
-        _depth: Depth,
+        depth: Depth,
         now: &'a (dyn Fn() -> Time + Send + Sync),
     ) -> BoxFuture<'a, Evidence> {
         Box::pin(async move {
             let slow = self.world().slow;
+            let slow = if depth == Depth::Brief { slow.min(BRIEF) } else { slow };
             tokio::time::sleep(slow).await;
             let seen = self.question(Ask::Look, None, || look::look(&self.world(), now())).await;
             seen.unwrap_or_else(|_| look::nothing(&self.world(), now()))

@@ -74,6 +74,8 @@ pub(super) struct Machine {
     pub(super) directory: bool,
     /// By `<run>/<place>`.
     pub(super) places: BTreeMap<String, Data>,
+    /// What the log of restored data held when it was put in.
+    pub(super) restored: Option<u32>,
     pub(super) scratch: Option<u32>,
     pub(super) args: Option<BTreeMap<String, String>>,
     pub(super) masked: bool,
@@ -144,6 +146,7 @@ impl World {
                 data: Some(data),
                 directory: true,
                 places: BTreeMap::new(),
+                restored: None,
                 scratch: None,
                 args: None,
                 masked: false,

@@ -12,7 +12,7 @@ use super::{
     alertmanager,
     catalogue::registry,
     effect, etcd,
-    host::{files::blocking, lock, mounts},
+    host::{files::looked, lock, mounts},
     http, prometheus,
 };
 use crate::domain::{
@@ -126,15 +126,15 @@ impl Target for HostsTarget {
 
     fn tools(&self) -> BoxFuture<'_, Result<Toolset, String>> {
         Box::pin(async move {
-            let etcd = &self.cluster.etcd.tools.etcd;
-            if std::fs::metadata(etcd).is_err() {
+            let (etcd, limit) = (&self.cluster.etcd.tools.etcd, self.cluster.probe_timeout);
+            let at = etcd.clone();
+            let is_there = looked(etcd, limit, move |_| Ok(at.metadata().is_ok())).await;
+            if !is_there.map_err(|failure| failure.message)? {
                 return Err(format!("etcd is not at {} (etcd.tools.etcd)", etcd.display()));
             }
             let tools = etcd::tool::toolset(&self.cluster).await;
             let tools = tools.map_err(|failure| failure.message)?;
-            let cluster = self.cluster.clone();
-            let movable = blocking(move |_| Ok(mounts::movable(&cluster))).await;
-            movable.map_err(|failure| failure.message)??;
+            mounts::movable(&self.cluster).await?;
             Ok(tools)
         })
     }

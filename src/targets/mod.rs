@@ -22,7 +22,7 @@ pub use self::{
     host::child::{bind_children_by, verb as child},
 };
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -48,7 +48,13 @@ pub enum Depth {
     /// is given up soon: for a run that waits for members it started itself. A member that joins is
     /// silent there for seven seconds.
     FailFast,
+    /// Every vantage, and each is given up after [`BRIEF`]: for evidence that may not be old.
+    Brief,
 }
+
+/// How long a vantage may take in a brief look: below the five seconds that evidence for a point of no
+/// return may be old, with time left for the commit and for the act's turn.
+pub const BRIEF: Duration = Duration::from_secs(3);
 
 /// One cluster's systems.
 ///

@@ -35,6 +35,7 @@ pub(crate) fn mk_cluster(dir: &Path, ports: &[u16], tools: Tools) -> Cluster {
                 status: script(dir, "status", &name),
                 mask: None,
                 unmask: None,
+                is_masked: None,
             },
             ..sample::member(&name)
         }
@@ -59,7 +60,16 @@ pub(crate) fn mk_call(action: &str, args: &[(&str, Value)]) -> Call {
 
 /// Does it, without deadline or lock.
 pub(crate) async fn act(cluster: &Arc<Cluster>, call: &Call) -> Result<Done, Failure> {
-    registry().get(&call.action).unwrap().act(On { cluster, call }, &nothing()).await
+    act_on(cluster, call, &nothing()).await
+}
+
+/// The same, on what was read before.
+pub(crate) async fn act_on(
+    cluster: &Arc<Cluster>,
+    call: &Call,
+    before: &Value,
+) -> Result<Done, Failure> {
+    registry().get(&call.action).unwrap().act(On { cluster, call }, before).await
 }
 
 /// Reads what it is about to change.

@@ -263,6 +263,12 @@ impl TestApp {
         said(args, &[("QUORATE_SERVER", &self.url)]).await
     }
 
+    /// What an ordered stop comes to.
+    pub(crate) async fn stopped(self) -> Result<(), String> {
+        let stopped = tokio::time::timeout(GENEROUS, self.app.stop()).await;
+        stopped.expect("it never stops").map_err(|error| format!("{error:#}"))
+    }
+
     /// Stops in order.
     pub(crate) async fn stop(self) {
         self.app.stop().await.unwrap();

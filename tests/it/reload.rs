@@ -84,6 +84,19 @@ async fn a_broken_file_changes_nothing_and_is_told_and_once_mended_all_is_taken(
     app.stop().await;
 }
 
+/// Nobody asks again: the file that only the refused configuration names is looked at.
+#[tokio::test]
+async fn a_file_that_made_a_reload_fail_is_looked_at_until_it_is_mended() {
+    let app = TestApp::from_files().await;
+    let broken = cluster_file("c2").replace("layout: hosts", "layout: host");
+    fs::write(app.path("more.yaml"), broken).unwrap();
+    app.edit("quorate.yaml", "clusters: [clusters.d]", "clusters: [clusters.d, more.yaml]");
+    assert_eq!(app.reload().await.code, 422);
+    app.edit("more.yaml", "layout: host", "layout: hosts");
+    app.eventually("/api/v1/clusters/c2", is_looked_at).await;
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn a_response_that_is_removed_closes_its_incident() {
     let app = TestApp::from_files().await;

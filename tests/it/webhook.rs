@@ -304,6 +304,42 @@ async fn a_server_whose_commits_fail_is_not_ready_until_one_succeeds() {
     app.stop().await;
 }
 
+/// Who gave up and went away leaves its alerts behind, and the room that they take.
+/// Rows: E22.
+#[tokio::test]
+async fn what_waits_for_a_disk_that_hangs_counts_among_the_bodies() {
+    let body = webhook(&json!([alert(&json!({"alertname": "x"}))]));
+    let room = body.to_string().len() as u64 * 3 / 2;
+    let app = TestApp::with(|config| config.webhook.bodies_max = room).await;
+    app.store.hang();
+    let request = app.request(Method::POST, PATH).json(&body).timeout(Duration::from_secs(3));
+    assert!(request.send().await.is_err_and(|error| error.is_timeout()));
+    for _ in 0..20 {
+        let refused = app.post(PATH, &body).await;
+        assert_eq!(refused.code, 503);
+        assert!(refused.message().contains("bodies_max"), "{}", refused.text);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    app.store.release();
+    let until = tokio::time::Instant::now() + Duration::from_mins(1);
+    while app.post(PATH, &body).await.code != 200 {
+        assert!(tokio::time::Instant::now() < until, "the room is never given back");
+    }
+    app.stop().await;
+}
+
+/// Rows: E22.
+#[tokio::test]
+async fn a_server_whose_disk_hangs_stops_all_the_same() {
+    let app = TestApp::start().await;
+    app.store.hang();
+    let body = webhook(&json!([alert(&json!({"alertname": "x"}))]));
+    let request = app.request(Method::POST, PATH).json(&body).timeout(Duration::from_secs(3));
+    assert!(request.send().await.is_err_and(|error| error.is_timeout()));
+    let error = app.stopped().await.unwrap_err();
+    assert!(error.contains("cannot tell"), "{error}");
+}
+
 /// What was sent is repeated to be known again, not to be sent back whole.
 #[tokio::test]
 async fn a_wrong_value_is_echoed_in_part() {

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write as _,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Mutex,
@@ -19,8 +20,8 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    harness::{GENEROUS, Layout, Quorate, Setup, TestDir, Webhook, eventually, http},
-    story::CLUSTER,
+    harness::{GENEROUS, Layout, Quorate, Setup, TestDir, Webhook, eventually, http, store},
+    story::{CLUSTER, incidents, script},
 };
 
 /// quorate with a store and nothing to look at.
@@ -208,4 +209,46 @@ fn a_second_server_on_the_same_store_is_refused_with_the_holders_pid() {
     assert!(began.elapsed() < Duration::from_secs(10), "an idle server has nothing to wait for");
     second.start();
     assert_eq!(known(&second), BTreeSet::from(["Held".to_owned(), "StillHeld".to_owned()]));
+}
+
+/// A program to start quorate through: while `slow` is there, each write to its files takes a while.
+fn slow_writes(dir: &Path, slow: &Path) -> PathBuf {
+    let body = format!(
+        "[ -e '{}' ] || exec \"$@\"\nexec strace -D -f -qq -o '{}' -e trace=pwrite64 \
+         -e inject=pwrite64:delay_enter=100000 \"$@\"",
+        slow.display(),
+        dir.join("trace").display()
+    );
+    script(dir, "slow-writes", &body)
+}
+
+/// Between an alert and its incident lies one write; nothing repeats the alert.
+/// Rows: E22.
+#[test]
+fn an_acknowledged_alert_opens_its_incident_where_quorate_was_killed_between_the_two() {
+    let etcd = Layout::of(1).start();
+    let mut quorate = Setup::of(&etcd, CLUSTER).write();
+    let slow = quorate.path("slow");
+    let through = slow_writes(&quorate.path(""), &slow);
+    quorate.daemon().wrapped_in(&[through.to_str().unwrap()]);
+    let node = fires("KubeNodeNotReady").label("cluster", CLUSTER).label("node", "n1");
+    let quorum = fires("etcdInsufficientMembers").label("cluster", CLUSTER);
+    for (alert, response) in [(node, "node-not-ready"), (quorum, "etcd-quorum-lost")] {
+        fs::write(&slow, "").unwrap();
+        quorate.start();
+        assert_eq!(quorate.receive(&alert).code, 200);
+        quorate.kill9();
+        let rows = store::rows(&quorate.path("data"));
+        let name = alert.body()["alerts"][0]["labels"]["alertname"].as_str().unwrap();
+        assert!(rows.alerts.iter().any(|row| row.contains(name)), "{:#?}", rows.alerts);
+        let opened = rows.journal.iter().any(|row| row.contains(response));
+        assert!(!opened, "killed too late: {:#?}", rows.journal);
+        fs::remove_file(&slow).unwrap();
+        quorate.start();
+        eventually(GENEROUS, &format!("an incident of {response} opens"), || {
+            !incidents(&quorate, response).is_empty()
+        });
+        assert_eq!(incidents(&quorate, response).len(), 1);
+        quorate.kill9();
+    }
 }

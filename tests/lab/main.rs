@@ -6,18 +6,22 @@
 #![expect(clippy::print_stderr, reason = "what a failed test kept on disk has to be found")]
 #![expect(clippy::float_cmp, reason = "what counters hold are whole numbers")]
 
+mod abandoned;
 mod approval;
 mod children;
 mod crash;
 mod durable;
 mod failures;
 mod harness;
+mod kills;
 mod partition;
 mod parts;
 mod pipeline;
 mod recovery;
 mod refusals;
+mod reload;
 mod restart;
+mod stopped;
 mod story;
 mod targets;
 mod zombies;

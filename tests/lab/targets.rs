@@ -133,6 +133,7 @@ fn inventory(etcd: &Etcd) -> Cluster {
                 status: command("status"),
                 mask: Some(command("mask")),
                 unmask: Some(command("unmask")),
+                is_masked: None,
             },
             ..sample::member(&member.name)
         }

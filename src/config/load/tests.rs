@@ -76,8 +76,10 @@ fn a_good_configuration_is_filled_in() {
 }
 
 #[test]
-fn an_empty_configuration_has_the_defaults() {
-    let config = check("# nothing\n", &[]).unwrap();
+fn an_empty_configuration_is_refused_and_an_empty_map_has_the_defaults() {
+    // half of a write looks like nothing: it must not take tokens and clusters away
+    assert!(check("# nothing\n", &[("Q103", 1, 1)]).is_none());
+    let config = check("{}\n", &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:9912");
     assert!(config.clusters.is_empty() && config.webhook.bearer_file.is_none());
     assert_eq!((config.webhook.max_body, config.webhook.bodies_max), (10 << 20, 64 << 20));
@@ -158,6 +160,9 @@ fn a_service_that_masks_nothing_is_warned_of() {
         "mask: [mask], unmask: [unmask]",
         &[("Q408", 14, 49), ("Q408", 14, 65)],
     );
+    let asked = |command: &str| format!("unmask: [/opt/unmask], is_masked: [{command}]");
+    with("unmask: [/opt/unmask]", &asked("/opt/is_masked"), &[]);
+    with("unmask: [/opt/unmask]", &asked("is_masked"), &[("Q408", 14, 96)]);
 }
 
 #[test]

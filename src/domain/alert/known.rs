@@ -14,6 +14,11 @@
 //! - An end that lies ahead of our clock is now: the sender's clock is ahead, or it announces when
 //!   the alert would lapse. Kept as it is, it would make every firing until then old news.
 //!
+//! An Alertmanager delivers nothing that it suppresses, so a firing that is delivered while no list
+//! has called the alert suppressed for longer than a `group_interval` ends that: the Alertmanager of
+//! the silence may not be asked any more. One that is delivered sooner may be late, and a silence is
+//! a person's word.
+//!
 //! A list of an Alertmanager shows every alert, also those that are routed elsewhere or muted (before
 //! 0.28 the list does not say so). What no webhook has delivered since its last resolve is therefore
 //! context, as a suppressed alert is. Nothing is missed by this: Alertmanager tries a delivery that
@@ -51,6 +56,8 @@ pub struct Alert {
     pub changed_at: Time,
     /// Whether an Alertmanager suppresses it (silenced, inhibited, muted): context, never a trigger.
     pub silenced: bool,
+    /// When that was last said, by our clock. In memory only.
+    pub(super) silenced_at: Time,
     /// Whether a webhook has delivered it as firing since its last resolve. One that was only listed
     /// is context: it may be routed to somebody else, or muted.
     pub delivered: bool,
@@ -74,6 +81,7 @@ impl Alert {
             seen_at: now,
             changed_at: now,
             silenced: incoming.silenced == Some(true),
+            silenced_at: now,
             delivered,
             owner,
             doubted: false,
@@ -118,7 +126,9 @@ impl Alert {
         }
         let first = incoming.firing && !self.delivered;
         self.delivered |= incoming.firing;
-        self.fold(incoming, first, now)
+        let ends = incoming.firing && self.silenced && now.since(self.silenced_at) > GROUP_INTERVAL;
+        self.silenced &= !ends;
+        self.fold(incoming, first || ends, now)
     }
 
     /// Folds what an Alertmanager lists as firing, asked for at `asked`. A resolve that came since is
@@ -143,8 +153,10 @@ impl Alert {
 
     fn fold(&mut self, incoming: &Incoming, mut changed: bool, now: Time) -> Seen {
         self.seen_at = self.seen_at.max(now);
-        changed |= incoming.silenced.is_some_and(|silenced| silenced != self.silenced);
-        self.silenced = incoming.silenced.unwrap_or(self.silenced);
+        if let Some(silenced) = incoming.silenced {
+            changed |= silenced != self.silenced;
+            (self.silenced, self.silenced_at) = (silenced, now);
+        }
         let ends_at = incoming.ends_at.map(|end| end.min(now));
         match (self.firing, incoming.firing) {
             (true, true) => {
@@ -176,6 +188,7 @@ impl Alert {
 
     fn turn(&mut self, firing: bool, now: Time) {
         self.firing = firing;
+        self.silenced &= firing; // of the next episode the next list says it
         self.changed_at = now;
         self.doubted = false;
     }

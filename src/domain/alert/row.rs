@@ -58,6 +58,7 @@ impl Alert {
             seen_at: now,
             changed_at: row.changed_at.0,
             silenced: row.silenced,
+            silenced_at: now,
             delivered: row.delivered,
             owner: OwnerId::NONE,
             doubted: false,

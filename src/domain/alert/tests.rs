@@ -1,5 +1,7 @@
 //! What makes an alert, what changes it, and what it costs.
 
+mod silences;
+
 use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
@@ -222,7 +224,7 @@ fn a_list_settles_what_fires_and_what_is_silenced() {
     deliver(&mut alerts, Incoming { labels: labels("late"), ..fires(100) }, Time(3001));
     assert!(settle(&mut alerts, list(), 3001).is_empty());
     assert_eq!(deliver(&mut alerts, fires(100), Time(4000)), REPEAT);
-    assert!(alerts.get(1).unwrap().silenced, "a webhook does not say");
+    assert!(alerts.get(1).unwrap().silenced, "a webhook that is soon may be late");
 }
 
 /// An Alertmanager that restarts forgets its alerts; what fires again with the old start is news.
@@ -281,7 +283,8 @@ fn rows_read_back_and_numbers_go_on() {
     let read = |(id, row): &(i64, Vec<u8>)| Alert::from_row(*id, row, Time(9000)).unwrap();
     let mut back = Alerts::load(rows.iter().map(|row| read(row).filed(OURS)), Bounds::default());
     for alert in alerts.iter() {
-        let expected = Alert { seen_at: Time(9000), ..Alert::clone(alert) };
+        let (seen_at, silenced_at) = (Time(9000), Time(9000));
+        let expected = Alert { seen_at, silenced_at, ..Alert::clone(alert) };
         assert_eq!(back.get(alert.id).map(|alert| &**alert), Some(&expected));
         assert_eq!(back.find(&alert.labels).unwrap().id, alert.id);
         assert_eq!(back.by_fingerprint(alert.fingerprint()).count(), 1);

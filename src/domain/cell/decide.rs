@@ -28,7 +28,7 @@ use crate::domain::{
     run::{
         event::{Outcome, RunEvent, RunRecord},
         plan::Plan,
-        state::Run,
+        state::{Run, Unwind},
     },
 };
 
@@ -103,7 +103,7 @@ impl Draft {
         let same = incident.standing.as_ref().filter(|standing| {
             standing.action == decision.action.label() && standing.reason == reason
         });
-        if same.is_some_and(|standing| !is_news(decision, &standing.text)) {
+        if same.is_some_and(|standing| !is_news(decision, standing, self.now)) {
             return;
         }
         if same.is_none() {
@@ -171,11 +171,14 @@ impl Draft {
 
     /// What else is written down when a run ends.
     pub(super) fn run_ended(&mut self, run: RunId, outcome: Outcome) {
-        let incident = self.cell.state.runs.get(&run).and_then(|run| run.incident);
-        let Some(incident) = incident.and_then(|id| self.incident(id)) else { return };
+        let Some(ended) = self.cell.state.runs.get(&run) else { return };
+        let Some(incident) = ended.incident.and_then(|id| self.incident(id)) else { return };
         let response = self.cell.response(incident.subject.response.as_str());
         let has_next = response.is_some_and(|response| incident.rung < response.ladder.len());
-        let is_last = !has_next || !matches!(outcome, Outcome::Failed | Outcome::Undone);
+        // what a person gave up does not go on by itself, nor what destroyed something
+        let is_over =
+            ended.unwind.as_ref().is_some_and(Unwind::is_given_up) || is_destructive(ended);
+        let is_last = is_over || !has_next || !matches!(outcome, Outcome::Failed | Outcome::Undone);
         let (id, subject) = (incident.id, incident.subject.clone());
         let attempt = if is_last { self.attempt(&subject, run, outcome) } else { None };
         self.write_incident(id, IncidentEvent::RungEnded { run, outcome, is_last });
@@ -225,12 +228,18 @@ fn no_plan(rung: &Rung, wrong: &str) -> Decision {
     Decision { action: Action::Escalate, reason: Some(Reason::NoPlaybook), text }
 }
 
-/// Whether a decision that stands for the same reason rests on another verdict: what people read
-/// must not name the old one.
-fn is_news(decision: &Decision, before: &str) -> bool {
+/// Whether a decision that stands for the same reason rests on another verdict, or waits for another
+/// time than one that is over: what people read must not name the old one.
+fn is_news(decision: &Decision, before: &Standing, now: Time) -> bool {
     let verdict = |text: &str| text.split([':', ';']).next().map(str::to_owned);
-    matches!(decision.reason, Some(Reason::NotConfirmed | Reason::Unknown))
-        && verdict(&decision.text) != verdict(before)
+    let is_over = before.until.is_some_and(|until| until <= now);
+    match decision.action {
+        Action::Wait(until) => is_over && until > now,
+        Action::Run | Action::Skip | Action::Ask | Action::Escalate => {
+            matches!(decision.reason, Some(Reason::NotConfirmed | Reason::Unknown))
+                && verdict(&decision.text) != verdict(&before.text)
+        }
+    }
 }
 
 /// The parameters a rung gives its playbook.

@@ -22,10 +22,7 @@ pub enum Effect {
     /// Look at the cluster; brings back `Looked` or `LookFailed`.
     Look(LookWanted),
     /// Look at it for a run; brings back `RunLooked`.
-    RunLook {
-        /// Whether a port that stays silent although the member's others answered is given up soon.
-        fail_fast: bool,
-    },
+    RunLook(Pace),
     /// One call of an action; brings back `Called`.
     Call(Box<CallWanted>),
     /// Ask the cluster's Alertmanager; brings back `Reconciled`.
@@ -34,6 +31,17 @@ pub enum Effect {
     Prove(Watch, Call),
     /// Answer a person.
     Answer(Ticket, Result<Reply, OrderError>),
+}
+
+/// How long a run's look waits for what is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As long as any look.
+    Full,
+    /// A port that stays silent although the member's others answered is given up soon.
+    FailFast,
+    /// Everything is given up soon: for the point of no return, which rests on nothing old.
+    Brief,
 }
 
 /// A look that is wanted.
@@ -78,6 +86,8 @@ pub struct CallWanted {
     pub what: Ask,
     /// Its limit.
     pub timeout: Duration,
+    /// What acts does not begin after this: what it was allowed by would be too old.
+    pub begin_by: Option<Time>,
 }
 
 /// What is asked of an action.

@@ -1,5 +1,7 @@
 //! What a decision rests on: facts drawn from the cell, and the guards of a playbook that destroys.
 
+use std::time::Duration;
+
 use super::{
     Cell,
     fault::domain_of,
@@ -29,6 +31,9 @@ use crate::domain::{
         response::{Response, Rung},
     },
 };
+
+/// Between two decisions that wait for a look which is under way: the look itself decides.
+const SAMPLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The decision for an incident, with the rung it is about.
 pub(super) fn decision_for(
@@ -110,11 +115,20 @@ fn grace_facts(
     GraceFacts {
         complete: streaks.confirming.is_complete(now, &response.grace),
         holds: confirms.as_ref().ok().copied().filter(|_| streaks.first_sample.is_some()),
-        until: streaks.confirming.due(&response.grace).unwrap_or(first_until).max(now),
+        until: match streaks.confirming.due(&response.grace) {
+            Some(due) if due > now => due,
+            None if first_until > now => first_until,
+            Some(_) | None => next_sample(cell, now),
+        },
         is_first: now < first_until || is_unseen,
         verdict: verdict_line(cell.look()),
         missing: confirms.err().map(|error| missing(&error)),
     }
+}
+
+/// When the sample that decides can be there: with the look that is due, or under way.
+fn next_sample(cell: &Cell, now: Time) -> Time {
+    cell.sight.look_due.max(now.after(SAMPLE_WITHIN))
 }
 
 /// What decides which guards a playbook brings along.
@@ -256,6 +270,8 @@ fn guarded(
         grace: GraceFacts {
             complete: true,
             holds: quorum.and_then(|quorum| match quorum {
+                // what destroys nothing harms no cluster that is better than was thought
+                _ if declares.destroys == Destroys::Nothing => Some(true),
                 Quorum::Unknown => None,
                 Quorum::Lost { .. } => Some(true),
                 Quorum::Forming

@@ -52,6 +52,8 @@ pub enum Input {
     Sweep(Time),
     /// The first input after a start.
     Started,
+    /// Quorate stops: nothing is begun any more.
+    Stopping,
     /// Nothing but time.
     Wake,
 }
@@ -96,6 +98,8 @@ pub enum Answered {
     Before(Result<Value, Failure>),
     /// It was done, or not.
     Acted(Result<Done, Failure>),
+    /// It never began, and why: nothing of it was done.
+    Unbegun(String),
     /// What reality says of an earlier call.
     Probed(Probed),
 }

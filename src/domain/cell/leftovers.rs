@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use super::{
     Cell, Draft,
-    run::listing::{entry_commands, member_commands},
+    run::listing::{entry_commands, member_commands, start_commands},
 };
 use crate::domain::{
     base::{
         id::{MemberName, RunId},
         time::Time,
     },
-    etcd::evidence::Observed,
+    etcd::evidence::{DataState, Observed},
     journal::record::{Record, Watch, WatchKind, WatchReport},
     run::{
         event::List,
@@ -44,11 +44,36 @@ impl Cell {
             what: format!("step {} left {} undone", key.step, entry.call.action),
             commands: entry_commands(run, self, &key, entry, now),
         });
-        let missing = self.not_whole().into_iter().map(|(member, why)| Leftover {
-            commands: member_commands(run, self, member.as_str(), now),
-            what: format!("{member} is not a healthy voter: {why}"),
-        });
+        let missing = self.not_whole();
+        let missing = missing.iter().map(|(member, why)| self.missing(run, member, why, now));
         armed.chain(missing).collect()
+    }
+
+    /// A member that is no healthy voter. On one that is in stands what clients wrote since: it is
+    /// started, never emptied; only one that is not in joins with nothing.
+    fn missing(&self, run: &Run, member: &MemberName, why: &str, now: Time) -> Leftover {
+        let what = format!("{member} is not a healthy voter: {why}");
+        if !self.is_in(run, member) {
+            return Leftover { what, commands: member_commands(run, self, member.as_str(), now) };
+        }
+        let data = self.look().and_then(|look| look.judgement.members.get(member)?.data);
+        if matches!(data, Some(DataState::Empty | DataState::Missing)) {
+            let what = format!(
+                "{what}; its data, which is the cluster's, is not there: find its volume before anything is started"
+            );
+            return Leftover { what, commands: Vec::new() };
+        }
+        let what = format!("{what}; its data is the cluster's: start it, and move nothing");
+        Leftover { what, commands: start_commands(run, self, member.as_str()) }
+    }
+
+    /// Whether a member is in the cluster that the run left: its survivor, or a voter of its list.
+    fn is_in(&self, run: &Run, member: &MemberName) -> bool {
+        let survives = Draft::chosen(run).is_some_and(|chosen| chosen.member == *member);
+        let observed = self.sight.observed.as_deref();
+        // a list of before the rebuild says nothing of who is in now
+        let list = observed.filter(|row| run.built.is_none_or(|id| row.epoch.cluster_id == id));
+        survives || list.is_some_and(|row| row.voters.voters().any(|(name, _)| name == member))
     }
 
     /// How many things are left to be done by hand, by all runs. What a run left of which nothing

@@ -95,8 +95,12 @@ impl Draft {
             return;
         }
         let message = format!("cluster {} is not in the inventory any more", self.cell.name());
+        self.refuse_waiting(&message);
+    }
+
+    fn refuse_waiting(&mut self, message: &str) {
         for (ticket, _) in std::mem::take(&mut self.cell.sight.waiting) {
-            let refused = OrderError::Conflict { message: message.clone(), run: None };
+            let refused = OrderError::Conflict { message: message.to_owned(), run: None };
             self.effects.push(Effect::Answer(ticket, Err(refused)));
         }
     }
@@ -122,6 +126,7 @@ impl Draft {
         self.notes.push(Note::LookFailed(why.into()));
         let began = self.cell.sight.looking.take().unwrap_or(self.now);
         self.cell.sight.failed = Some(why.to_owned());
+        self.refuse_waiting(&format!("{} was not looked at: {why}", self.cell.name()));
         self.cell.sight.look_due = self.now.after(self.cell.setup.look_every);
         self.look_again_for_incidents(began);
         self.open_due();

@@ -116,6 +116,8 @@ pub struct Cell {
     pub driving: Driving,
     /// When it wants to be stepped again, whatever comes in.
     pub wake: Option<Time>,
+    /// Whether quorate stops: its run stays where it is.
+    pub is_stopping: bool,
     subjects_limit: CardinalityLimit,
     incidents_limit: CardinalityLimit,
     ids: Ids,
@@ -205,6 +207,7 @@ impl Cell {
             streaks: SharedMap::new_sync(),
             driving: Driving::default(),
             wake: Some(now),
+            is_stopping: false,
             subjects_limit: CardinalityLimit::default(),
             incidents_limit: CardinalityLimit::default(),
             ids: Ids::new(seed),
@@ -315,6 +318,7 @@ impl Draft {
                 self.forgotten.1.extend(runs);
                 self.forget_alerts();
             }
+            Input::Stopping => self.cell.is_stopping = true,
             Input::Wake => {}
         }
     }

@@ -16,7 +16,7 @@ use crate::domain::{
     rules::action::{ErrorKind, Failure},
     run::{
         event::{Outcome, RunEvent, RunRecord},
-        resume,
+        parking, resume,
         state::Run,
     },
 };
@@ -112,7 +112,18 @@ impl Draft {
     }
 
     fn abandon(&mut self, run: RunId, said: &Attribution) -> Result<String, OrderError> {
-        let undo = self.parked(run)?.past_return.is_none();
+        let parked = self.parked(run)?;
+        let undo = parked.past_return.is_none();
+        let is_nowhere =
+            self.cell.setup.is_retired && self.cell.inventory().etcd.members.is_empty();
+        if undo && is_nowhere && !parking::left(parked).is_empty() {
+            let message = format!(
+                "cluster {} is not in the inventory any more, and where its members are is not known: \
+                 nothing could be taken back; put its entry back, then abandon the run",
+                self.cell.name()
+            );
+            return Err(OrderError::Conflict { message, run: Some(run) });
+        }
         let message = format!("given up by {}: {}", said.by, said.reason);
         let failure = Failure::new(ErrorKind::Denied, message);
         let event = RunEvent::UnwindStarted { outcome: Outcome::Parked, failure, undo };

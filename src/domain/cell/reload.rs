@@ -13,6 +13,12 @@ use super::{Draft, Setup, Sight};
 use crate::domain::{
     base::{id::IncidentId, time::Time},
     incident::{Closed, Streaks, correlation::Correlation},
+    journal::record::Record,
+    run::{
+        event::{RunEvent, RunRecord},
+        parking,
+        state::{Run, Unwind},
+    },
 };
 
 impl Sight {
@@ -45,6 +51,14 @@ impl Draft {
         let is_same = Arc::ptr_eq(&before.cluster, &setup.cluster);
         if !is_same || before.is_retired != setup.is_retired {
             self.cell.sight.see_anew(self.now);
+            self.forget_readings();
+        }
+        let (old, new) = (&before.cluster, &self.cell.setup.cluster);
+        if !before.is_retired
+            && !self.cell.setup.is_retired
+            && (old.etcd != new.etcd || old.hosts != new.hosts)
+        {
+            self.park_run_of_another_entry();
         }
         self.refuse_if_retired();
         self.file_again();
@@ -52,6 +66,26 @@ impl Draft {
         self.look_soon();
         self.open_due();
         self.decide_all();
+    }
+
+    /// What a run did lies where the entry said that it began with: under another one it would look, and
+    /// take back, in the wrong place.
+    fn park_run_of_another_entry(&mut self) {
+        let is_given_up = |run: &Run| run.unwind.as_ref().is_some_and(Unwind::is_given_up);
+        let run = self.cell.state.open_run().filter(|run| run.is_active() && !is_given_up(run));
+        let Some(run) = run.cloned() else { return };
+        let why = format!(
+            "the entry of cluster {} names other members, hosts or places than when the run acted: put \
+             it back as it was, or make sure that what the run did lies where the new one says, then \
+             `quorate resume {id} --reason …` or `quorate abandon {id} --reason …`",
+            self.cell.name(),
+            id = run.id
+        );
+        let armed = parking::armed(&run);
+        self.write(Record::Run(RunRecord {
+            run: run.id,
+            event: RunEvent::RunParked { why, armed },
+        }));
     }
 
     /// Files every alert by the rules that are loaded now.

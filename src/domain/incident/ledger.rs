@@ -63,6 +63,9 @@ pub struct Ledger {
     pub total: BTreeMap<(PlaybookName, Outcome), u64>,
     /// The last attempts, oldest first; bounded by [`RECENT_MAX`].
     pub recent: Vec<Attempt>,
+    /// The end of the last destructive attempt that no person approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_automatic: Option<Time>,
     /// Attempts that failed since the last success.
     pub failures: u32,
     /// Since when the subject is unhealthy.
@@ -80,6 +83,9 @@ impl Ledger {
             Outcome::Succeeded => self.failures = 0,
             Outcome::Failed | Outcome::Undone | Outcome::Parked => self.failures += 1,
             Outcome::Cancelled => {} // it got well by itself: no backoff
+        }
+        if attempt.destructive && !attempt.approved {
+            self.last_automatic = Some(attempt.at);
         }
         self.recent.push(attempt);
         if self.recent.len() > RECENT_MAX {

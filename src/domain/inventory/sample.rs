@@ -59,6 +59,7 @@ pub fn member(name: &str) -> Member {
             status: command("status"),
             mask: Some(command("mask")),
             unmask: Some(command("unmask")),
+            is_masked: None,
         },
     }
 }

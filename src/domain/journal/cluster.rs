@@ -174,7 +174,13 @@ impl ClusterState {
     pub fn forget(&mut self, before: Time) -> (Vec<IncidentId>, Vec<RunId>) {
         let over = |at: Option<Time>| at.is_some_and(|at| at < before);
         let incidents = self.incidents.values();
+        // one whose run has not ended gets that run's attempt yet
+        let has_open_run = |i: &Incident| {
+            let mut runs = i.runs.iter().filter_map(|(run, ..)| self.runs.get(run));
+            runs.any(|run| run.finished.is_none())
+        };
         let incidents = incidents.filter(|i| over(i.closed.as_ref().map(|(_, at)| *at)));
+        let incidents = incidents.filter(|incident| !has_open_run(incident));
         let incidents: Vec<IncidentId> = incidents.map(|incident| incident.id).collect();
         let runs = self.runs.values().filter(|run| over(run.finished.as_ref().map(|(.., at)| *at)));
         let runs: Vec<RunId> = runs.map(|run| run.id).collect();
@@ -283,7 +289,6 @@ impl ClusterState {
 
     /// The end of the last destructive run that no person approved.
     pub fn last_automatic(&self) -> Option<Time> {
-        let attempts = self.ledgers.values().flat_map(|ledger| &ledger.recent);
-        attempts.filter(|a| a.destructive && !a.approved).map(|a| a.at).max()
+        self.ledgers.values().filter_map(|ledger| ledger.last_automatic).max()
     }
 }

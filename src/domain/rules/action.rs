@@ -48,7 +48,8 @@ impl Changes {
 pub enum OnResume {
     /// Run it again: it cleans up after itself.
     Rerun,
-    /// Ask reality first; done → its output, not done → run again, unknown → park.
+    /// Ask reality first; done → its output, not done → run again, unknown → ask again until the
+    /// step's limit, then park.
     Probe,
     /// Always ask a person.
     Park,
@@ -320,8 +321,8 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// What failed, on what, and what to do about it.
     pub message: String,
-    /// Whether something of the call may still be at work: whether it took effect is open, and
-    /// nothing may touch its member, no other try and no undo, until it has ended.
+    /// Whether nothing may touch its member, no other try and no undo, until somebody has looked:
+    /// something of the call may still be at work, or what it would move was used by another hand.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub still_running: bool,
 }

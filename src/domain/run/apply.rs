@@ -102,9 +102,11 @@ impl Run {
         }
     }
 
-    /// A try that found nothing to do after one in doubt found that one's traces.
+    /// A try that found nothing to do after one in doubt found that one's traces, unless it is one
+    /// that leaves none.
     fn done(&mut self, step: &Path, output: &Json, changed: bool, at: Time) {
-        let changed = changed || self.steps.get(step).is_some_and(|row| row.in_doubt);
+        let in_doubt = self.steps.get(step).is_some_and(|row| row.in_doubt);
+        let changed = changed || (in_doubt && !self.only_reads(step));
         self.set(step, Stage::Done { output: output.clone(), changed }, at);
     }
 

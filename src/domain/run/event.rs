@@ -210,7 +210,7 @@ pub enum RunEvent {
         /// Whether that was the last try.
         last: bool,
     },
-    /// An in-doubt step was asked for and had not taken effect.
+    /// An in-doubt step was asked for and had not taken effect, or what was started never began.
     StepDisproved {
         /// The step.
         step: Path,

@@ -35,7 +35,7 @@ pub fn next<'r>(run: &'r Run, checked: &BTreeSet<Path>) -> Vec<Todo<'r>> {
 }
 
 fn ahead<'r>(run: &'r Run, found: Forward<'r>) -> Vec<Todo<'r>> {
-    let mut causes: Vec<String> = found.doubted.iter().map(doubt).collect();
+    let mut causes: Vec<String> = found.doubted.iter().map(|doubted| doubt(run, doubted)).collect();
     causes.extend(found.broken.into_iter().map(|broken| broken.why));
     let failure = found.failed.into_iter().next().map(|(_, failure)| failure);
     if !causes.is_empty() || failure.is_some() {
@@ -57,8 +57,13 @@ fn ahead<'r>(run: &'r Run, found: Forward<'r>) -> Vec<Todo<'r>> {
     }
 }
 
-fn doubt((path, why): &(Path, String)) -> String {
-    format!("step {path} was started and nobody knows whether it took effect: {why}")
+fn doubt(run: &Run, (path, why): &(Path, String)) -> String {
+    let again = if run.starts_again(path) {
+        ". Resumed, the run starts it again where that still cannot be told"
+    } else {
+        ""
+    };
+    format!("step {path} was started and nobody knows whether it took effect: {why}{again}")
 }
 
 /// The run cannot go on. What is still under way in other iterations comes to its result first; then
@@ -123,25 +128,47 @@ fn back<'r>(run: &'r Run, unwind: &Unwind) -> Vec<Todo<'r>> {
         | Stage::Disproved => None,
     });
     if let Some(found) = doubted {
-        return vec![Todo::Park(parking(run, &[doubt(&found)]))];
+        return vec![Todo::Park(parking(run, &[doubt(run, &found)]))];
     }
     let inner = begun.iter().filter(|(_, at)| !at.scope().is_root());
     let undo = begun.iter().filter(|_| unwind.undo);
     let outer = begun.iter().filter(|(_, at)| at.scope().is_root());
     let order = inner.map(|step| (step, List::Finally));
     let order = order.chain(undo.map(|step| (step, List::Undo)));
+    let mut not_undone = Vec::new();
     for ((row, at), list) in order.chain(outer.map(|step| (step, List::Finally))) {
+        if list == List::Undo && not_undone.iter().any(|(of, _)| shares(*of, member_of(row))) {
+            continue; // it would be taken back from under what stands there still
+        }
         match lists::next(run, row, at, list) {
             Listed::Next(todo) => return vec![todo],
             Listed::Broken(broken) if broken.is_doubt && !unwind.is_given_up() => {
                 return vec![Todo::Park(parking(run, &[broken.why]))];
             }
+            Listed::Broken(broken) if list == List::Undo => {
+                not_undone.push((member_of(row), broken.why));
+            }
             Listed::Clear | Listed::Broken(_) => {} // a failed entry ends its own list
         }
+    }
+    if !not_undone.is_empty() && !unwind.is_given_up() {
+        let causes: Vec<String> = not_undone.into_iter().map(|(_, why)| why).collect();
+        return vec![Todo::Park(parking(run, &causes))];
     }
     let broken = run.entries.values().any(|row| row.stage.is_broken());
     let outcome = if broken { Outcome::Failed } else { unwind.outcome };
     vec![Todo::Finish(outcome, Some(unwind.failure.clone()))]
+}
+
+/// The member a step was about.
+fn member_of(row: &StepRun) -> Option<&str> {
+    row.args.get("member")?.as_str()
+}
+
+/// Whether the undo of one step may rest on that of the other: about the same member, or about no
+/// single one.
+fn shares(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
 /// Whether reality is asked about a step before it is taken back.

@@ -7,7 +7,8 @@
 //!
 //! - A step of which an entry of `undo` or `finally` ended its list: these entries run again.
 //! - A step that failed, or of which nobody could tell: it is tried again, or asked about again; a
-//!   question is put anew.
+//!   question is put anew. Past the point of no return a start that nobody can tell of still is done
+//!   again.
 //! - A step that found nothing to do or only looked: it looks again. One that changed something
 //!   stays done, and its finalizers are armed again.
 //! - An iteration, a loop or a call: everything in it begins anew.
@@ -120,7 +121,7 @@ fn passed_over(run: &Run, scope: &Path, cause: Option<&Path>) -> Vec<Path> {
             .filter(|(path, row)| row.order > first && !path.is_of(&whole))
             .filter(|(path, _)| Some(*path) != cause && !units.iter().any(|(u, _)| path.is_of(u)))
             .collect();
-        if after.iter().any(|(_, row)| !changed_nothing(row)) {
+        if after.iter().any(|(path, row)| !(changed_nothing(row) || run.only_reads(path))) {
             continue;
         }
         paths.extend(begins_anew(run, unit, leaf));
@@ -242,7 +243,10 @@ pub(super) fn follow(run: &mut Run, path: &Path) {
             *last = false;
             row.forgiven = row.attempts;
         }
-        Stage::Doubted { .. } => row.stage = Stage::Started,
+        Stage::Doubted { .. } => {
+            row.stage = Stage::Started;
+            row.forgiven = row.attempts;
+        }
         Stage::Done { changed: false, .. } | Stage::Skipped => drop(run.steps.remove(path)),
         Stage::Started | Stage::Done { .. } | Stage::Disproved => {}
     }

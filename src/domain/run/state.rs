@@ -16,7 +16,11 @@ use crate::domain::{
         time::Time,
     },
     etcd::evidence::Held,
-    rules::{action::Failure, expr::Value},
+    rules::{
+        action::{Changes, Failure},
+        expr::Value,
+        playbook::model::StepKind,
+    },
 };
 
 /// Where a step or an entry stands.
@@ -257,6 +261,20 @@ impl Run {
         self.steps.get(&path.parse::<Path>().ok()?)
     }
 
+    /// Whether a step is an action that changes nothing, however it ends.
+    pub(super) fn only_reads(&self, step: &Path) -> bool {
+        self.plan.step(step).is_some_and(|step| match &step.kind {
+            StepKind::Action(action) => action.traits.changes == Changes::Nothing,
+            StepKind::Foreach { .. }
+            | StepKind::Call { .. }
+            | StepKind::Wait { .. }
+            | StepKind::Expect { .. }
+            | StepKind::RecordLoss { .. }
+            | StepKind::RecordNote(_)
+            | StepKind::Approve(_) => false,
+        })
+    }
+
     /// The items a loop takes, without those left out by `until`.
     pub fn items_of(&self, looped: &Path) -> impl Iterator<Item = &Arc<str>> {
         let stopped = self.stopped.get(looped);
@@ -280,6 +298,14 @@ impl Run {
     /// Whether it has neither finished nor been parked.
     pub fn is_active(&self) -> bool {
         self.finished.is_none() && self.parked.is_none()
+    }
+
+    /// Whether a step in doubt goes forward on a person's word: past the point of no return what only
+    /// starts a member is done again, which harms neither one that runs nor its data.
+    pub fn starts_again(&self, path: &Path) -> bool {
+        let step = self.plan.step(path).map(|step| &step.kind);
+        let starts = matches!(step, Some(StepKind::Action(call)) if call.traits.releases);
+        starts && self.past_return.is_some() && self.unwind.is_none()
     }
 
     /// How long it has worked until `now`, without the time it waited for people.
@@ -332,6 +358,11 @@ impl StepRun {
             | Stage::Disproved
             | Stage::Doubted { .. } => None,
         }
+    }
+
+    /// Whether a person said, since its last try, that it is to be tried again.
+    pub fn is_forgiven(&self) -> bool {
+        self.forgiven > 0 && self.forgiven == self.attempts
     }
 
     /// Tries that count against the limit, this next one too.

@@ -79,6 +79,11 @@ impl IntakeHandle {
         self.orders.give(|orders| orders.sweep = Some(keep));
     }
 
+    /// Resolves once the intake takes nothing any more: it was stopped, or it broke off.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
+    }
+
     /// The alerts, to be read.
     pub fn table(&self) -> &AlertTable {
         &self.table

@@ -36,6 +36,7 @@ mod tests;
 mod throttle;
 mod work;
 
+pub(super) use self::throttle::Throttle;
 pub use self::{
     handed::Handed,
     handle::IntakeHandle,

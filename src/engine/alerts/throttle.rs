@@ -9,14 +9,14 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// One kind of line.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(in crate::engine) struct Throttle {
     said_at: Option<Time>,
     hidden: u64,
 }
 
 impl Throttle {
     /// Whether to say it now: then, how many times it was not said since the last.
-    pub(super) fn due(&mut self, now: Time) -> Option<u64> {
+    pub(in crate::engine) fn due(&mut self, now: Time) -> Option<u64> {
         if self.said_at.is_some_and(|at| now.since(at) < EVERY) {
             self.hidden += 1;
             return None;

@@ -13,10 +13,15 @@ use crate::{
         inventory::Mode,
         journal::record::WatchKind,
         rules::action::ErrorKind,
-        run::event::Outcome,
+        run::{event::Outcome, state::Run},
     },
-    engine::commands::{Command, CommandError},
+    engine::{
+        Engine,
+        clock::Clock,
+        commands::{Command, CommandError},
+    },
     sim::{Ask, FakeTarget, Fault, Moment, State, Wrong},
+    store::memory,
 };
 
 const BREAKS: [Wrong; 2] = [Wrong::Panics(Moment::Before), Wrong::Hangs(Moment::Before)];
@@ -82,21 +87,76 @@ async fn a_reconciliation_that_panics_or_hangs_is_made_again() {
     }
 }
 
+/// A repair one of whose calls breaks off or hangs, where it comes to rest.
+async fn with_a_broken_call(ask: Ask, action: &str, wrong: &Wrong) -> (Bed, Run) {
+    let patient = three().fault(Fault::new(ask, action, wrong.clone()));
+    let bed = Bed::start(patient, Mode::Auto, 1000).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(3 * 3600).await;
+    (bed, run)
+}
+
 /// Rows: E9, E22.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_panics_or_hangs_lets_its_run_come_to_rest() {
-    let calls = [
-        (Ask::Before, "host.service.mask"),
-        (Ask::Act, "host.service.mask"),
-        (Ask::Act, "etcd.member_promote"),
-    ];
-    for (ask, action) in calls {
-        for wrong in BREAKS {
-            let patient = three().fault(Fault::new(ask, action, wrong.clone()));
+async fn a_call_that_breaks_off_or_hangs_before_the_point_of_no_return_is_taken_back() {
+    let [panics, hangs] = BREAKS;
+    for (ask, wrong) in [(Ask::Before, &panics), (Ask::Before, &hangs), (Ask::Act, &hangs)] {
+        let (bed, run) = with_a_broken_call(ask, "host.service.mask", wrong).await;
+        assert!(bed.patient.met(wrong), "{ask:?} {wrong:?}");
+        let (outcome, failure, _) = run.finished.expect("it ends by itself");
+        let why = failure.unwrap().message;
+        assert_eq!(outcome, Outcome::Undone, "{ask:?} {wrong:?}: {why}");
+        let told = match wrong {
+            Wrong::Panics(_) => "fence[m2].fence_mask: it broke off: a bug of quorate's",
+            _ => "fence[m2].fence_mask: no result within 1m",
+        };
+        assert!(why.contains(told), "{why}");
+        let residue = ["m1", "m2", "m3"].map(|member| bed.patient.residue(member));
+        assert_eq!((bed.patient.runs("m1"), residue), (true, [false; 3]), "{ask:?} {wrong:?}");
+    }
+}
+
+/// What hung is tried again as the step says; what broke off is left to a person, who lets it go on.
+/// Rows: E9, E22, E23.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_or_hangs_after_the_point_of_no_return_ends_in_a_whole_cluster() {
+    for action in ["etcd.member_promote", "etcd.compare"] {
+        for wrong in &BREAKS {
+            let (bed, run) = with_a_broken_call(Ask::Act, action, wrong).await;
+            if let Wrong::Panics(_) = wrong {
+                let why = run.parked.expect("nobody repeats a bug by itself").why;
+                assert!(why.contains("it broke off: a bug of quorate's"), "{why}");
+                bed.command(Command::Resume(run.id, said())).await.unwrap();
+                bed.pass(1).await;
+            }
+            let run = bed.until_rest(3600).await;
+            let ended = run.finished.map(|end| end.0);
+            assert_eq!(ended, Some(Outcome::Succeeded), "{action} {wrong:?}: {:?}", run.parked);
+            assert_eq!(bed.patient.voters().len(), 3);
+            assert!(["m1", "m2", "m3"].iter().all(|member| !bed.patient.residue(member)));
+        }
+    }
+}
+
+/// What it began may go on without it: nobody tries it again or takes it back before a person looked.
+/// Rows: E9, E22.
+#[tokio::test(start_paused = true)]
+async fn an_act_that_panics_is_in_doubt() {
+    for moment in [Moment::Before, Moment::After] {
+        for action in ["host.service.mask", "etcd.restore", "etcd.member_promote"] {
+            let panics = Wrong::Panics(moment);
+            let patient = three().fault(Fault::new(Ask::Act, action, panics.clone()));
             let bed = Bed::start(patient, Mode::Auto, 1000).await;
             bed.pass(30).await;
             bed.lose_majority().await;
-            bed.until_rest(3 * 3600).await;
+            let run = bed.until_rest(3 * 3600).await;
+            assert!(bed.patient.met(&panics), "{action}");
+            let why = run.parked.map(|parked| parked.why).unwrap_or_default();
+            assert!(why.contains("broke off"), "{action} {moment:?}: {why}");
+            assert!(run.unwind.is_none(), "{action} {moment:?}");
+            let calls = bed.patient.calls().into_iter().filter(|call| call.0 == action).count();
+            assert_eq!(calls, 1, "{action} {moment:?}");
         }
     }
 }
@@ -156,6 +216,62 @@ async fn a_run_that_waits_holds_no_place_that_another_cluster_needs() {
     let acted = async |_: &Bed| other.effects_of("host.service.set_args") == 1;
     bed.until(300, "c2 acts", acted).await;
     assert!(bed.runs().await[0].finished.is_none(), "c1 waits on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_does_not_come_round_is_noticed() {
+    let bed = Bed::start(three(), Mode::Propose, 0).await;
+    bed.pass(600).await;
+    assert!(bed.handle.state().is_beating());
+    let (store, clock) = (memory(), Clock::at(bed.now()));
+    let started =
+        Engine::start(bed.settings.clone(), Vec::new(), store, bed.metrics.clone(), clock);
+    let (_never_run, handle) = started.await.unwrap();
+    assert!(handle.state().is_beating());
+    bed.pass(40).await;
+    assert!(handle.is_running() && !handle.state().is_beating());
+}
+
+/// Each list of one cluster reads what that one holds, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_one_cluster_walks_no_other() {
+    let other = second();
+    let setup = Setup { others: vec![other.clone()], ..Setup::new(Mode::Propose) };
+    let bed = Bed::with(three(), setup).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    lose_second(&bed, &other).await;
+    bed.pass(120).await;
+    let state = bed.handle.state();
+    let walked = |cluster: Option<&str>| {
+        let mut seen = (Vec::new(), Vec::new());
+        state.incidents(
+            None,
+            cluster,
+            |cell, _| {
+                seen.0.push(cell.name().to_string());
+                Some(())
+            },
+            9,
+        );
+        state.runs(
+            None,
+            cluster,
+            |cell, _| {
+                seen.1.push(cell.name().to_string());
+                Some(())
+            },
+            9,
+        );
+        seen
+    };
+    let one = |name: &str| vec![name.to_owned()];
+    assert_eq!(walked(Some("c2")), (one("c2"), one("c2")));
+    assert_eq!(walked(Some("c1")), (one("c1"), one("c1")));
+    assert_eq!(walked(None).0.len(), 2);
+    assert_eq!(walked(Some("none")), (Vec::new(), Vec::new()));
+    let all = state.incidents(None, Some("c2"), |_, one| Some(one.id), 9);
+    assert!(state.incidents(Some(all[0]), Some("c2"), |_, one| Some(one.id), 9).is_empty());
 }
 
 /// Alerts that nothing answers, each of another name.

@@ -21,7 +21,7 @@ use crate::{
         run::state::Run,
     },
     engine::{
-        Engine, Handle, Reload, Settings,
+        Engine, Fatal, Handle, Reload, Settings,
         clock::Clock,
         commands::{Command, CommandError, Reply},
     },
@@ -120,8 +120,10 @@ pub(super) struct Bed {
     pub(super) setup: Setup,
     pub(super) settings: Settings,
     pub(super) clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>,
-    cancel: CancellationToken,
-    pub(super) task: JoinHandle<()>,
+    /// Begins the ordered stop.
+    pub(super) cancel: CancellationToken,
+    /// The loop, which ends by itself only where it must.
+    pub(super) task: JoinHandle<Result<(), Fatal>>,
     epoch: Time,
     began: tokio::time::Instant,
 }
@@ -176,8 +178,7 @@ impl Bed {
         let started = Engine::start(settings, named, journal, metrics.clone(), clock);
         let (engine, handle) = started.await.unwrap_or_else(|error| panic!("{error}"));
         let cancel = CancellationToken::new();
-        let cancel_of = cancel.clone();
-        let task = tokio::spawn(async move { engine.run(cancel_of).await.unwrap() });
+        let task = tokio::spawn(engine.run(cancel.clone()));
         let began = tokio::time::Instant::now();
         let (settings, clusters) = (kept, clusters);
         Self {
@@ -202,14 +203,13 @@ impl Bed {
     }
 
     /// The same, with so many seconds before the new process is there.
-    pub(super) async fn crash_for(self, seconds: u64) -> Self {
+    pub(super) async fn crash_for(mut self, seconds: u64) -> Self {
         self.task.abort();
-        drop(self.task.await);
+        drop((&mut self.task).await);
         self.cancel.cancel();
         let store = self.store.restart();
         let_pass(Duration::from_secs(seconds)).await;
-        let epoch = self.epoch.after(self.began.elapsed());
-        Self::on(self.patient, store, self.setup, epoch).await
+        self.begin_on(store).await
     }
 
     /// Works by other rules from now on.
@@ -221,6 +221,12 @@ impl Bed {
     /// Works with another inventory from now on.
     pub(super) async fn reload_clusters(&self, clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>) {
         self.reload(self.settings.clone(), clusters).await;
+    }
+
+    /// So many steps may act at once from now on.
+    pub(super) async fn reload_limits(&self, runs_concurrent: usize) {
+        let settings = Settings { runs_concurrent, ..self.settings.clone() };
+        self.reload(settings, self.clusters.clone()).await;
     }
 
     async fn reload(&self, settings: Settings, clusters: Vec<(Arc<Cluster>, Arc<dyn Target>)>) {
@@ -236,7 +242,24 @@ impl Bed {
     /// Stops in order.
     pub(super) async fn stop(self) {
         self.cancel.cancel();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Why the loop ended by itself, or what its ordered stop came to; it must end within an hour.
+    pub(super) async fn ended(&mut self) -> Result<(), Fatal> {
+        let ended = tokio::time::timeout(Duration::from_hours(1), &mut self.task).await;
+        ended.expect("it goes on as if nothing was").unwrap()
+    }
+
+    /// Starts another process on what is durable, once the one before has ended.
+    pub(super) async fn restart(self) -> Self {
+        let store = self.store.restart();
+        self.begin_on(store).await
+    }
+
+    async fn begin_on(self, store: Arc<MemoryStore>) -> Self {
+        let epoch = self.epoch.after(self.began.elapsed());
+        Self::on(self.patient, store, self.setup, epoch).await
     }
 
     /// Lets time pass.
@@ -418,8 +441,10 @@ impl Bed {
         known.await.unwrap()
     }
 
+    /// An order; whoever gives one is answered in time.
     pub(super) async fn command(&self, command: Command) -> Result<Reply, CommandError> {
-        self.handle.command(command).await
+        let answer = tokio::time::timeout(Duration::from_hours(1), self.handle.command(command));
+        answer.await.expect("an order is answered")
     }
 }
 

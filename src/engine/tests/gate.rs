@@ -25,8 +25,8 @@ use crate::{
     },
     sim::FakeTarget,
     store::{
-        AlertRow, Batch, Entry, Fence, MemoryStore, ObservedRow, Pending, Store, StoreError,
-        StreamHead, StreamName,
+        AlertRow, Append, Batch, Entry, Fence, MemoryStore, ObservedRow, Pending, Store,
+        StoreError, StreamHead, StreamName,
     },
     targets::{AlertState, Deadline, Depth, Target, Toolset},
 };
@@ -37,14 +37,20 @@ pub(super) struct Gate {
     seen: AtomicUsize,
     last: AtomicUsize,
     effects_too: AtomicBool,
+    last_effect: Mutex<Option<(FakeTarget, &'static str)>>,
     shut: AtomicBool,
     bell: Notify,
     trouble: Mutex<Option<(usize, Outcome)>>,
+    sizes: Mutex<Vec<usize>>,
     reconciled: AtomicUsize,
     /// What the next question to the Alertmanager meets.
     pub(super) next_question: Mutex<Option<Breaks>>,
     /// Whether a step that lists commands breaks off.
     pub(super) breaks_steps: AtomicBool,
+    /// Whether the intake breaks off at its next commit.
+    pub(super) breaks_intake: AtomicBool,
+    /// Whether the journal cannot be read.
+    pub(super) unreadable: AtomicBool,
 }
 
 /// What a commit comes to.
@@ -68,6 +74,20 @@ impl Gate {
     pub(super) fn shut_after(&self, commits: usize, effects_too: bool) {
         self.effects_too.store(effects_too, Ordering::SeqCst);
         self.last.store(self.seen() + commits, Ordering::SeqCst);
+    }
+
+    /// Shuts after the first commit that follows an effect of this action; what was allowed to begin
+    /// by then does.
+    pub(super) fn shut_after_effect(&self, patient: &FakeTarget, action: &'static str) {
+        *self.last_effect.lock().unwrap() = Some((patient.clone(), action));
+    }
+
+    /// Whether the commit that was just made is the last one.
+    fn is_last(&self, seen: usize) -> bool {
+        let last_effect = self.last_effect.lock().unwrap();
+        let took_effect =
+            |(patient, action): &(FakeTarget, &'static str)| patient.effects_of(action) > 0;
+        seen == self.last.load(Ordering::SeqCst) || last_effect.as_ref().is_some_and(took_effect)
     }
 
     /// The `nth` commit from now on comes to this.
@@ -95,6 +115,17 @@ impl Gate {
         self.seen.load(Ordering::SeqCst)
     }
 
+    /// How many records each of them had about the first cluster. One that was hurt counts twice.
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        self.sizes.lock().unwrap().clone()
+    }
+
+    fn note(&self, batch: &Batch) {
+        let of_first = |append: &&Append| append.stream == StreamName::Cluster("c1".into());
+        let entries = batch.appends.iter().filter(of_first).map(|append| append.entries.len());
+        self.sizes.lock().unwrap().push(entries.sum());
+    }
+
     /// Whether it is shut.
     pub(super) fn is_shut(&self) -> bool {
         self.shut.load(Ordering::SeqCst)
@@ -120,14 +151,17 @@ pub(super) struct GatedStore(pub(super) Arc<MemoryStore>, pub(super) Arc<Gate>);
 
 impl Store for GatedStore {
     fn commit(&self, batch: Batch) -> Pending {
+        let breaks = !batch.alerts.is_empty() && self.1.breaks_intake.load(Ordering::SeqCst);
+        assert!(!breaks, "the intake breaks off for the test");
         let counts = !batch.appends.is_empty();
         if counts {
             self.1.hurt(&self.0);
+            self.1.note(&batch);
         }
         let pending = self.0.commit(batch);
         if counts && !self.1.is_shut() {
             let seen = self.1.seen.fetch_add(1, Ordering::SeqCst) + 1;
-            if seen == self.1.last.load(Ordering::SeqCst) {
+            if self.1.is_last(seen) {
                 self.0.hold();
                 self.1.shut.store(true, Ordering::SeqCst);
                 self.1.bell.notify_one();
@@ -137,6 +171,10 @@ impl Store for GatedStore {
     }
 
     fn read(&self, stream: &StreamName, n: u64) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        if self.1.unreadable.load(Ordering::SeqCst) {
+            let source = Arc::new(std::io::Error::other("no read, for the test"));
+            return Box::pin(async { Err(StoreError::Read { source }) });
+        }
         self.0.read(stream, n)
     }
 

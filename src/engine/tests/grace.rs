@@ -213,6 +213,18 @@ async fn looks_that_wait_for_a_silent_member_are_close_enough_for_the_shipped_gr
     bed.patient.set_slow(Duration::from_millis(8_200));
     bed.lose_majority().await;
     bed.until(120, "a run", async |bed| !bed.runs().await.is_empty()).await;
+    // and the run, whose looks are as long, gets on
+    let run = bed.until_rest(3600).await;
+    assert_eq!(run.state(), "succeeded", "{run:?}");
+}
+
+/// Who waits for a look does not wait for ever where there is none.
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_look_that_brings_nothing_is_answered() {
+    let bed = auto().await;
+    bed.patient.set_slow(Duration::from_hours(1));
+    let asked = bed.handle.look_now("c1".into());
+    tokio::time::timeout(Duration::from_mins(5), asked).await.expect("an answer");
 }
 
 /// Who asks for a look is answered by a full one that began after it, also where another is under way.

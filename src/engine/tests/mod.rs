@@ -19,4 +19,6 @@ mod reload;
 mod rest;
 mod simulation;
 mod snapshots;
+mod stops;
+mod way_back;
 mod words;

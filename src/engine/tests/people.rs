@@ -1,5 +1,7 @@
 //! Timelines with a person in them: yes, no, no answer, and runs that wait for one.
 
+use std::time::Duration;
+
 use super::bed::{Bed, QUORUM, Setup, said, shipped, three};
 use crate::{
     domain::{
@@ -9,7 +11,7 @@ use crate::{
         run::{event::Outcome, state::Run},
     },
     engine::commands::{Command, CommandError},
-    sim::{FakeTarget, Moment, State},
+    sim::{Ask, FakeTarget, Fault, Moment, State, Wrong},
 };
 
 async fn asked(patient: FakeTarget) -> (Bed, Run) {
@@ -186,6 +188,91 @@ async fn a_member_that_could_not_rejoin_rejoins_from_the_start_when_resumed() {
     assert_eq!(bed.patient.voters().len(), 3);
     bed.until(300, "closes", async |bed| bed.closed().await.is_some()).await;
     assert_eq!(bed.runs().await.len(), 1);
+}
+
+/// Rows: E6.
+#[tokio::test(start_paused = true)]
+async fn a_join_that_fails_again_and_again_is_tried_anew_each_time() {
+    let patient = three().fail_from("etcd.member_promote", 1, ErrorKind::Tool);
+    let bed = Bed::start(patient, Mode::Auto, 9).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(900).await;
+    for heals in [false, false, true] {
+        let parked = bed.runs().await[0].parked.clone().unwrap();
+        assert!(parked.why.contains("promote"), "{}", parked.why);
+        assert!(!parked.why.contains("empty_data"), "{}", parked.why);
+        if heals {
+            bed.patient.heal("etcd.member_promote");
+        }
+        bed.command(Command::Resume(run.id, said())).await.unwrap();
+        bed.pass(1).await;
+        bed.until_rest(900).await;
+    }
+    assert_eq!(outcome(&bed.runs().await[0]), Some(Outcome::Succeeded));
+    assert_eq!(bed.patient.voters().len(), 3);
+}
+
+/// Its host answers again only after the others were fenced: what it holds was compared with nothing.
+/// Rows: E5, E20.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_not_fenced_keeps_its_data_and_is_left_out() {
+    let slow = Fault::new(Ask::Act, "etcd.restore", Wrong::Late(Duration::from_secs(60)));
+    let bed = Bed::start(three().fault(slow), Mode::Auto, 9).await;
+    bed.pass(30).await;
+    let data = bed.patient.data("m2");
+    bed.patient.set("m2", State::Unreachable);
+    bed.patient.set("m3", State::Gone);
+    bed.alert(QUORUM, &[], true).await;
+    bed.pass(11).await;
+    bed.attest("m2", 36_000).await.unwrap();
+    let restored = async |bed: &Bed| bed.patient.effects_of("etcd.restore") == 1;
+    bed.until(600, "it restores", restored).await;
+    bed.patient.set("m2", State::Stopped);
+    let run = bed.until_rest(900).await;
+    assert_eq!(outcome(&run), Some(Outcome::Succeeded), "{:?}", run.parked);
+    assert_eq!(bed.patient.data("m2"), data);
+    assert_eq!(bed.patient.voters(), ["m1".into(), "m3".into()]);
+    let note = run.step("left_out[m2].report").and_then(|row| row.output()?.get("note").cloned());
+    let note = note.unwrap().to_string();
+    assert!(note.contains("old data") && note.contains("compared with nothing"), "{note}");
+}
+
+/// The last look before the point of no return refuses, with the survivor released already.
+/// Rows: E22, E23.
+#[tokio::test(start_paused = true)]
+async fn a_survivor_that_was_released_is_masked_before_its_swap_is_taken_back() {
+    for started in [false, true] {
+        let late = Wrong::Late(Duration::from_secs(30));
+        let patient = three().fault(Fault::new(Ask::Act, "host.service.unmask", late));
+        let bed = Bed::start(patient, Mode::Auto, 9).await;
+        bed.pass(30).await;
+        bed.lose_majority().await;
+        let released = async |bed: &Bed| bed.patient.effects_of("host.service.unmask") == 1;
+        bed.until(600, "it is released", released).await;
+        let paused = Command::Pause { cluster: "c1".into(), said: said(), lasts: None };
+        bed.command(paused).await.unwrap();
+        if started {
+            bed.patient.set("m1", State::Up);
+            assert!(bed.patient.write(3), "somebody else started it, and it served");
+            bed.patient.set("m1", State::Stopped);
+        }
+        let served = bed.patient.data("m1");
+        let run = bed.until_rest(900).await;
+        bed.show().await;
+        let effects = bed.patient.effects();
+        let m1 = effects.iter().filter(|(_, subject)| subject == "m1").map(|(action, _)| &**action);
+        let after: Vec<&str> = m1.skip_while(|action| *action != "host.service.unmask").collect();
+        assert_eq!(after[1], "host.service.mask", "{after:?}");
+        if started {
+            assert!(run.parked.unwrap().why.contains("started on it"));
+            assert_eq!(bed.patient.data("m1"), served, "what clients wrote stays where it is");
+            assert_eq!(after.len(), 2, "nothing else is taken back: {after:?}");
+        } else {
+            assert_eq!(outcome(&run), Some(Outcome::Undone));
+            assert!(bed.patient.runs("m1"));
+        }
+    }
 }
 
 /// The shipped responses, with a small playbook in place of the rebuild.

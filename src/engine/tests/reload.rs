@@ -1,8 +1,8 @@
 //! Reloads: what goes on, what begins anew, and what is closed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::bed::{Bed, QUORUM, said, shipped, three};
+use super::bed::{Bed, QUORUM, Setup, said, shipped, three};
 use crate::{
     domain::{
         incident::Closed,
@@ -10,7 +10,10 @@ use crate::{
         run::event::Outcome,
     },
     engine::commands::Command,
+    sim::{Ask, FakeTarget, Fault, State, Wrong},
 };
+
+const HOUR: Duration = Duration::from_hours(1);
 
 type Files = Vec<(String, String)>;
 
@@ -85,6 +88,34 @@ async fn a_run_goes_on_when_its_response_and_playbook_are_removed() {
     bed.approve(&before, None).await.unwrap();
     let run = bed.until_rest(1200).await;
     assert!(matches!(run.finished, Some((Outcome::Succeeded, ..))), "{:?}", run.finished);
+}
+
+/// The first act of `c1` never ends; `c2` acts once there is a permit left.
+async fn second_acts(permits: usize, later: usize) -> bool {
+    let first = three().fault(Fault::new(Ask::Act, "host.service.stop", Wrong::Lags(HOUR)));
+    let other = FakeTarget::new(["m1", "m2", "m3"]).named("c2").revision(100);
+    let setup = Setup { others: vec![other.clone()], ..Setup::new(Mode::Auto) };
+    let setup = Setup { runs_concurrent: permits, ..setup };
+    let bed = Bed::with(first, setup).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let is_stuck =
+        async |bed: &Bed| bed.patient.calls().iter().any(|(call, _)| call == "host.service.stop");
+    bed.until(300, "c1 is stuck", is_stuck).await;
+    bed.reload_limits(later).await;
+    other.set("m2", State::Gone);
+    other.set("m3", State::Gone);
+    bed.alert_of("c2", QUORUM, &[], true).await;
+    bed.pass(80).await;
+    assert!(!bed.runs_of("c2").await.is_empty(), "its run began");
+    !other.effects().is_empty()
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_limits_are_in_force_from_the_reload_on() {
+    assert!(!second_acts(1, 1).await, "one permit is one too few");
+    assert!(second_acts(1, 2).await, "one more was given");
+    assert!(!second_acts(2, 1).await, "the one that was left was taken away");
 }
 
 /// Its inventory entry is new, its journal is not.

@@ -7,7 +7,10 @@ use serde_json::Value as Json;
 use super::bed::{Bed, Setup, let_pass, said, shipped, three};
 use crate::{
     domain::{
-        inventory::Mode, journal::record::Record, rules::action::ErrorKind, run::event::Outcome,
+        inventory::Mode,
+        journal::record::Record,
+        rules::action::ErrorKind,
+        run::{event::Outcome, state::Stage},
     },
     engine::commands::Command,
     sim::FakeTarget,
@@ -281,4 +284,17 @@ async fn a_called_playbook_works_in_its_own_scope() {
     let (part, own) = (run.step("fix.args").unwrap(), run.step("kept").unwrap());
     let finalizer = run.entries.iter().find(|(key, _)| key.step.to_string() == "fix.args");
     assert!(finalizer.is_some_and(|(_, row)| row.at <= own.started_at) && part.order < own.order);
+}
+
+/// Taking a step back asks what it did; what people read of it stays what it said.
+/// Rows: A6.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_failed_keeps_its_reason_on_the_way_back() {
+    let bed = Bed::start(three().fail("etcd.restore", 1, ErrorKind::Tool), Mode::Auto, 1000).await;
+    bed.pass(30).await;
+    bed.lose_majority().await;
+    let run = bed.until_rest(300).await;
+    assert_eq!(run.finished.as_ref().map(|end| end.0), Some(Outcome::Undone));
+    let Stage::Failed { failure, .. } = &run.step("restore").unwrap().stage else { panic!() };
+    assert!(failure.message.contains("etcd.restore fails for the test"), "{}", failure.message);
 }

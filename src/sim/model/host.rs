@@ -23,6 +23,7 @@ pub(super) fn before(
         ("running", Value::Bool(machine.process.is_some())),
         ("data", Value::Bool(machine.data.is_some())),
         ("place", Value::Bool(place)),
+        ("kept", Value::str(free(machine, call))),
         ("args", Value::map(args)),
     ];
     fields.into_iter().chain(log(machine).map(|log| ("log", log)))
@@ -63,21 +64,33 @@ pub(super) fn data_copy(world: &mut World, call: &Call) -> Result<Done, Failure>
     Ok(done(fields, before != Some(data)))
 }
 
-pub(super) fn data_out(world: &mut World, call: &Call) -> Result<Done, Failure> {
-    let machine = idle(world, call)?;
+/// The key under which data will be kept: each failed join has its own.
+fn free(machine: &Machine, call: &Call) -> String {
     let place = place(call).unwrap_or_default();
+    let repeats =
+        (2..).map(|n| format!("{place}.{n}")).take(if place.ends_with("/failed") { 98 } else { 0 });
+    let mut all = std::iter::once(place.clone()).chain(repeats);
+    all.find(|place| !machine.places.contains_key(place)).unwrap_or(place)
+}
+
+pub(super) fn data_out(world: &mut World, call: &Call) -> Result<Done, Failure> {
+    let takes_back = call.text("to") == Some("new");
+    let unlooked = |failure| Failure { still_running: takes_back, ..failure };
+    let machine = idle(world, call).map_err(unlooked)?;
+    let place = free(machine, call);
     let Some(data) = machine.data.take() else { return Ok(done(moved(call), false)) };
-    if machine.places.contains_key(&place) {
+    let was_used = machine.restored.is_some_and(|log| log != data.log);
+    if machine.places.contains_key(&place) || (takes_back && was_used) {
         machine.data = Some(data);
-        return Err(refused(ErrorKind::Conflict, "the place is taken"));
+        let why = if was_used { "a member was started on it" } else { "the place is taken" };
+        return Err(unlooked(refused(ErrorKind::Conflict, why)));
     }
     machine.places.insert(place, data);
     Ok(done(moved(call), true))
 }
 
 pub(super) fn moved_out(world: &World, call: &Call, before: &Value) -> Probed {
-    let seen = stands(world, call);
-    match seen {
+    match stands(world, call, before) {
         (true, false) => Probed::not_done("the data is where it was"),
         (false, true) => Probed::Done(done(moved(call), was(before, "data"))),
         (false, false) if !was(before, "data") => Probed::Done(done(moved(call), false)),
@@ -86,10 +99,13 @@ pub(super) fn moved_out(world: &World, call: &Call, before: &Value) -> Probed {
 }
 
 /// Whether data is seen at home, and in the call's place.
-fn stands(world: &World, call: &Call) -> (bool, bool) {
+fn stands(world: &World, call: &Call, before: &Value) -> (bool, bool) {
     let machine = world.machine_of(call);
+    let kept = before.get("kept").and_then(Value::as_str);
+    let kept =
+        kept.filter(|_| call.text("to").is_some()).map(str::to_owned).or_else(|| place(call));
     let placed =
-        |machine: &Machine| place(call).is_some_and(|place| machine.places.contains_key(&place));
+        |machine: &Machine| kept.as_ref().is_some_and(|place| machine.places.contains_key(place));
     (machine.is_some_and(|machine| machine.data.is_some()), machine.is_some_and(placed))
 }
 
@@ -105,12 +121,14 @@ pub(super) fn data_in(world: &mut World, call: &Call) -> Result<Done, Failure> {
         return Err(refused(ErrorKind::Conflict, "there is data already"));
     }
     let data = machine.places.remove(&place);
-    machine.data = Some(data.ok_or_else(|| refused(ErrorKind::NotFound, "the place is empty"))?);
+    let data = data.ok_or_else(|| refused(ErrorKind::NotFound, "the place is empty"))?;
+    machine.restored = (call.text("from") == Some("new")).then_some(data.log).or(machine.restored);
+    machine.data = Some(data);
     Ok(done([("path", path(call))], true))
 }
 
 pub(super) fn moved_in(world: &World, call: &Call, before: &Value) -> Probed {
-    match stands(world, call) {
+    match stands(world, call, before) {
         (true, false) => Probed::Done(done([("path", path(call))], !was(before, "data"))),
         (false, true) => Probed::not_done("the data is in its place"),
         _ => Probed::Unknown("the data is at both places, or at neither".into()),

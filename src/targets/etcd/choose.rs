@@ -159,6 +159,14 @@ pub(crate) fn common_revision(candidates: &[Candidate]) -> Result<Option<i64>, F
     }
 }
 
+/// Whether the hashes can tell anything of one another: the same history hashes differently where
+/// another part of it is compacted away.
+pub(crate) fn are_comparable(hashes: &BTreeMap<MemberName, HashAt>) -> bool {
+    let mut compacted = hashes.values().map(|hash| hash.compact_revision);
+    let first = compacted.next();
+    compacted.all(|compacted| Some(compacted) == first)
+}
+
 /// Whether all standing candidates hold the same at revision `at`.
 pub(crate) fn one_history(at: i64, hashes: &BTreeMap<MemberName, HashAt>) -> Result<(), Failure> {
     let mut all = hashes.iter();
@@ -339,6 +347,8 @@ mod tests {
         assert!(one_history(5, &hashes(at(1, -1), at(1, -1))).is_ok());
         assert!(one_history(5, &hashes(at(1, -1), at(2, -1))).is_err());
         assert!(one_history(5, &hashes(at(1, -1), at(1, 3))).is_err());
+        assert!(are_comparable(&hashes(at(1, 3), at(2, 3))));
+        assert!(!are_comparable(&hashes(at(1, -1), at(1, 3))));
     }
 
     #[test]

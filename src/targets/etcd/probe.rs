@@ -12,7 +12,7 @@ use std::{
 
 use futures::{
     StreamExt as _,
-    future::{join, join_all, join3, join4},
+    future::{join, join_all, join4},
     stream::FuturesUnordered,
 };
 use serde::Deserialize;
@@ -38,7 +38,7 @@ use crate::{
         rules::action::Failure,
     },
     targets::{
-        Depth,
+        BRIEF, Depth,
         host::{files, places::Places, service},
         http::{self, Silence, Trust},
     },
@@ -48,6 +48,14 @@ type Now<'a> = &'a (dyn Fn() -> Time + Send + Sync);
 
 /// One look.
 pub(crate) async fn look(cluster: &Cluster, depth: Depth, now: Now<'_>) -> Evidence {
+    let brief: Cluster;
+    let cluster = if depth == Depth::Brief {
+        let probe_timeout = cluster.probe_timeout.min(BRIEF);
+        brief = Cluster { probe_timeout, ..cluster.clone() };
+        &brief
+    } else {
+        cluster
+    };
     let plain = http::client(Trust::Nobody, cluster.probe_timeout);
     let peers = http::client(
         cluster.etcd.tls.as_ref().map_or(Trust::Nobody, Trust::Files),
@@ -69,17 +77,22 @@ pub(crate) async fn look(cluster: &Cluster, depth: Depth, now: Now<'_>) -> Evide
     };
     let up = async {
         match (&cluster.prometheus, depth, &prometheus) {
-            (Some(endpoint), Depth::Full | Depth::FailFast, Ok(client)) => {
+            (Some(endpoint), Depth::Full | Depth::FailFast | Depth::Brief, Ok(client)) => {
                 Some(read(now, crate::targets::prometheus::up(client, endpoint, cluster)).await)
             }
             _ => None,
         }
     };
-    let ((mut members, voters), up, control) = join3(members, up, control(cluster, &plain)).await;
+    let backups = &cluster.etcd.backups.dir;
+    let free = async {
+        let dir = backups.clone();
+        files::looked(backups, cluster.probe_timeout, move |_| files::free(&dir)).await.ok()
+    };
+    let all = join4(members, up, control(cluster, &plain), free).await;
+    let ((mut members, voters), up, control, free_bytes) = all;
     if let Some(up) = up {
         spread(&mut members, &up);
     }
-    let free_bytes = files::free(&cluster.etcd.backups.dir).ok();
     let hosts = cluster.hosts.keys().map(|name| {
         let reachable = is_reachable(name, &members);
         (name.clone(), HostEvidence { reachable, free_bytes: free_bytes.filter(|_| reachable) })
@@ -154,7 +167,9 @@ async fn look_at(
     let data = read(now, async {
         // Places of no run: only where the data stands is asked.
         let places = Places::new(cluster, member, RunId(uuid::Uuid::nil()));
-        files::blocking(move |_| files::data(&places)).await.map_err(host_silence)
+        files::looked(&member.data_dir, limit, move |_| files::data(&places))
+            .await
+            .map_err(host_silence)
     });
     let (client, peer, metrics, process, data) = if depth == Depth::Watch {
         let (client, data) = join(client, data).await;

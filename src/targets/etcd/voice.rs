@@ -26,7 +26,7 @@ pub(crate) struct Voice {
 
 /// Whom to ask: the leader, else a voter that names one.
 pub(crate) async fn voice(cluster: &Cluster, call: &Call) -> Result<Voice, Failure> {
-    let built = built(cluster, call);
+    let built = built(cluster, call).await?;
     let (member, status) = speaker(cluster, built).await?;
     let what = format!("asking {}", member.name);
     let api = Api::connect(&cluster.etcd, &member.client, true, RAFT)

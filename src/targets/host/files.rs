@@ -4,17 +4,22 @@
 //! Whatever returns `Ok` here is on disk: files and the directories that name them are synced.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    time::UNIX_EPOCH,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
 };
 
 use super::places::Places;
 use crate::{
     domain::{
+        base::time::format_duration,
         etcd::evidence::{Data, DataState},
         rules::action::{ErrorKind, Failure},
     },
@@ -42,13 +47,13 @@ pub(crate) fn failure(what: &str, path: &Path, error: &io::Error) -> Failure {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&AtomicBool) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    struct Stop(std::sync::Arc<AtomicBool>);
+    struct Stop(Arc<AtomicBool>);
     impl Drop for Stop {
         fn drop(&mut self) {
             self.0.store(true, Ordering::Relaxed);
         }
     }
-    let stop = Stop(std::sync::Arc::default());
+    let stop = Stop(Arc::default());
     let seen = stop.0.clone();
     let holds = (effect::held(), effect::under_way("work on files"));
     let done = tokio::task::spawn_blocking(move || {
@@ -59,6 +64,37 @@ pub(crate) async fn blocking<T: Send + 'static>(
     .await;
     done.unwrap_or_else(|error| {
         Err(Failure::new(ErrorKind::Other, format!("file work ended early: {error}")))
+    })
+}
+
+/// A look at files that belong to `at`, within a limit. Where their file system hangs one thread waits
+/// for it, which nothing can end; whoever comes later waits for that one and leaves none behind.
+pub(crate) async fn looked<T: Send + 'static>(
+    at: &Path,
+    limit: Duration,
+    work: impl FnOnce(&AtomicBool) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    /// Whose turn it is, by path: as many as inventories name.
+    static TURNS: Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>> =
+        Mutex::new(BTreeMap::new());
+    let turn = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = { turn }.entry(at.to_owned()).or_default().clone();
+    let looked = tokio::time::timeout(limit, async {
+        let turn = turn.lock_owned().await;
+        blocking(move |stop| {
+            let done = work(stop);
+            drop(turn);
+            done
+        })
+        .await
+    });
+    looked.await.unwrap_or_else(|_| {
+        let message = format!(
+            "looking at {} took longer than {}: its file system hangs",
+            at.display(),
+            format_duration(limit)
+        );
+        Err(Failure::new(ErrorKind::Timeout, message))
     })
 }
 
@@ -248,4 +284,29 @@ pub(crate) fn free(path: &Path) -> Result<u64, Failure> {
     let stat =
         rustix::fs::statvfs(there).map_err(|error| failure("looking at", there, &error.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Rows: E2.
+    #[tokio::test]
+    async fn a_file_system_that_hangs_keeps_one_thread_and_no_caller() {
+        let (at, brief) = (Path::new("/hangs"), Duration::from_millis(20));
+        let (hangs, hung) = mpsc::channel::<()>();
+        let first = looked(at, brief, move |_| Ok(hung.recv().is_ok())).await.unwrap_err();
+        assert_eq!(first.kind, ErrorKind::Timeout);
+        assert!(first.message.contains("/hangs"), "{first}");
+        let begun = Arc::new(AtomicBool::new(false));
+        let seen = begun.clone();
+        let second = looked(at, brief, move |_| Ok(seen.store(true, Ordering::Relaxed))).await;
+        assert_eq!(second.unwrap_err().kind, ErrorKind::Timeout);
+        assert!(!begun.load(Ordering::Relaxed), "no second thread waits for it");
+        assert_eq!(looked(Path::new("/other"), brief * 500, |_| Ok(1)).await, Ok(1));
+        hangs.send(()).unwrap();
+        assert_eq!(looked(at, brief * 500, |_| Ok(2)).await, Ok(2), "it answers again");
+    }
 }

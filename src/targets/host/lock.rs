@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::files::{failure, make_dir};
+use super::files::{blocking, failure, make_dir};
 use crate::domain::rules::action::{ErrorKind, Failure};
 
 /// How long the former holder is waited for: longer than a service's command may take.
@@ -19,11 +19,8 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Takes a lock, once its former holder has ended.
 pub(crate) async fn take(path: &Path, patience: Duration) -> Result<File, Failure> {
-    if let Some(dir) = path.parent() {
-        make_dir(dir)?;
-    }
-    let options = File::options().create(true).write(true).truncate(false).open(path);
-    let file = options.map_err(|error| failure("opening", path, &error))?;
+    let at = path.to_owned();
+    let file = blocking(move |_| open(&at)).await?;
     let until = tokio::time::Instant::now() + patience;
     loop {
         match file.try_lock() {
@@ -43,6 +40,14 @@ pub(crate) async fn take(path: &Path, patience: Duration) -> Result<File, Failur
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    if let Some(dir) = path.parent() {
+        make_dir(dir)?;
+    }
+    let file = File::options().create(true).write(true).truncate(false).open(path);
+    file.map_err(|error| failure("opening", path, &error))
 }
 
 #[cfg(test)]

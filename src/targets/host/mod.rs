@@ -13,4 +13,5 @@ pub(crate) mod places;
 pub(crate) mod process;
 pub(crate) mod run;
 pub(crate) mod service;
+mod told;
 pub(crate) mod wal;

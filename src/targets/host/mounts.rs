@@ -5,11 +5,15 @@
 //! attempt. Only a positive finding refuses: what is not there, or cannot be looked at, is for the
 //! look at the data to tell.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use futures::future::join_all;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use super::places::Places;
+use super::{files::looked, places::Places};
 use crate::domain::{
     base::id::RunId,
     inventory::{Cluster, Member},
@@ -27,8 +31,13 @@ struct Lies {
 type Look<'l> = &'l dyn Fn(&Path, bool) -> Option<Lies>;
 
 /// `Err` names every member whose data cannot be renamed, why, and what to do.
-pub(crate) fn movable(cluster: &Cluster) -> Result<(), String> {
-    let found = cluster.etcd.members.iter().flat_map(|one| obstacles(cluster, one, &lies));
+pub(crate) async fn movable(cluster: &Arc<Cluster>) -> Result<(), String> {
+    let found = cluster.etcd.members.iter().map(|one| {
+        let (cluster, member) = (cluster.clone(), one.clone());
+        let limit = cluster.probe_timeout;
+        looked(&one.data_dir, limit, move |_| Ok(obstacles(&cluster, &member, &lies)))
+    });
+    let found = join_all(found).await.into_iter().flat_map(Result::unwrap_or_default);
     let found: Vec<String> = found.collect();
     if found.is_empty() { Ok(()) } else { Err(found.join("; ")) }
 }
@@ -133,8 +142,8 @@ mod tests {
         assert!(member.contains("mount that file system at /x/m2/data instead"), "{member}");
     }
 
-    #[test]
-    fn plain_directories_and_links_and_absent_ones_can_be_renamed() {
+    #[tokio::test]
+    async fn plain_directories_and_links_and_absent_ones_can_be_renamed() {
         let dir = tempfile::tempdir().unwrap();
         let mut cluster = mk_cluster(dir.path(), &[1, 2, 3, 4, 5, 6], no_tools());
         fs::create_dir_all(dir.path().join("m1/data/member")).unwrap();
@@ -142,10 +151,11 @@ mod tests {
         // A link to another file system is itself renamed.
         std::os::unix::fs::symlink("/proc", dir.path().join("log")).unwrap();
         cluster.etcd.members[0].wal_dir = Some(dir.path().join("log"));
-        assert_eq!(movable(&cluster), Ok(()));
+        let asked = |cluster: &Cluster| Arc::new(cluster.clone());
+        assert_eq!(movable(&asked(&cluster)).await, Ok(()));
         // The file system of processes is another one than the root's.
         cluster.etcd.members[0].wal_dir = Some("/proc".into());
-        let refused = movable(&cluster).unwrap_err();
+        let refused = movable(&asked(&cluster)).await.unwrap_err();
         assert!(refused.contains("m1: /proc is a mount point of its own"), "{refused}");
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Places {
     pub(crate) wal_dir: Option<PathBuf>,
     backups: PathBuf,
     lock: PathBuf,
+    told: PathBuf,
     run: String,
 }
 
@@ -39,10 +40,12 @@ impl Places {
         let backups = cluster.etcd.backups.dir.join(&run).join(member.name.as_str());
         let locks = cluster.etcd.backups.dir.join(".locks");
         let lock = locks.join(cluster.name.as_str()).join(member.name.as_str());
+        let told = cluster.etcd.backups.dir.join(".told");
+        let told = told.join(cluster.name.as_str()).join(member.name.as_str()).join("process");
         // A WAL that is configured where it stands anyway is not separate.
         let wal_dir =
             member.wal_dir.clone().filter(|dir| !dir.starts_with(member.data_dir.join("member")));
-        Self { data_dir: member.data_dir.clone(), wal_dir, backups, lock, run }
+        Self { data_dir: member.data_dir.clone(), wal_dir, backups, lock, told, run }
     }
 
     /// Where the member's write-ahead log stands.
@@ -60,6 +63,11 @@ impl Places {
         let dir = self.wal_dir.as_ref()?;
         let name = dir.file_name()?;
         Some(dir.parent()?.join(".quorate").join(&self.run).join(place).join(name))
+    }
+
+    /// Where a place keeps the member's write-ahead log.
+    pub(crate) fn wal_in(&self, place: &str) -> PathBuf {
+        self.wal_beside(place).unwrap_or_else(|| self.beside(place).join("member/wal"))
     }
 
     /// The parts of the data, with where a place keeps each.
@@ -82,6 +90,11 @@ impl Places {
     /// The lock of all that changes something of the member on its host, in whatever run.
     pub(crate) fn lock(&self) -> &Path {
         &self.lock
+    }
+
+    /// Which process of the member was told to end, by whatever run.
+    pub(crate) fn told(&self) -> PathBuf {
+        self.told.clone()
     }
 
     /// The arguments in force.

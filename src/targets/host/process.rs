@@ -40,15 +40,28 @@ pub(crate) fn read(pid: u32) -> Option<Process> {
 
 /// What /proc shows of a pid.
 pub(crate) fn shown(pid: u32) -> Shown {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in parentheses may itself hold blanks and parentheses.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return Shown::Nothing };
-    let mut fields = fields.split_whitespace();
-    if matches!(fields.next(), Some("Z" | "X" | "x")) {
-        return Shown::Ended;
+    match stat(pid) {
+        None => Shown::Nothing,
+        Some((state, _)) if matches!(state.as_str(), "Z" | "X" | "x") => Shown::Ended,
+        Some((_, ticks)) => {
+            Shown::Runs(Process { pid, started_at: ticks.and_then(started), argv: argv(pid) })
+        }
     }
-    let started_at = fields.nth(18).and_then(|ticks| ticks.parse().ok()).and_then(started);
-    Shown::Runs(Process { pid, started_at, argv: argv(pid) })
+}
+
+/// When a process started, in ticks since boot: together with its pid no other one's.
+pub(crate) fn ticks(pid: u32) -> Option<u64> {
+    stat(pid)?.1
+}
+
+/// The state of a process, and when it started.
+fn stat(pid: u32) -> Option<(String, Option<u64>)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may itself hold blanks and parentheses.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next().unwrap_or_default().to_owned();
+    Some((state, fields.nth(18).and_then(|ticks| ticks.parse().ok())))
 }
 
 fn argv(pid: u32) -> Vec<String> {

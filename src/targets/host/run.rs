@@ -62,8 +62,11 @@ pub(crate) async fn run(argv: &[String], bond: Bond, limit: Duration) -> Result<
         return Err(Failure::new(ErrorKind::Invalid, "an empty command"));
     };
     let start = Start { argv: argv.to_vec(), bond, limit, logs: None, lock: None, bare: false };
-    let mut child = Child::start(start).await.map_err(|error| cannot_run(program, &error))?;
     let patience = if bond == Bond::Command { limit + SLACK } else { limit };
+    // also the start of a program waits for its file system
+    let started = timeout(patience, Child::start(start)).await;
+    let started = started.map_err(|_| too_long(program, limit))?;
+    let mut child = started.map_err(|error| cannot_run(program, &error))?;
     let (stdout, stderr) = child.outputs();
     let (mut printed, mut errors) = (Vec::new(), Vec::new());
     let code = {

@@ -1,9 +1,13 @@
 //! Whether a member's process runs, by the commands of the inventory and by what it holds.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use super::{child::Bond, files, process, run::run};
 use crate::domain::{
+    base::id::MemberName,
     etcd::evidence::Process,
     inventory::Member,
     rules::{
@@ -103,28 +107,31 @@ pub(crate) async fn must_be_gone(member: &Member) -> Result<(), Failure> {
         );
         return Err(Failure::new(ErrorKind::Conflict, message));
     }
-    must_be_unused(member)
+    must_be_unused(member).await
 }
 
 /// Fails where a process has the member's database open.
-pub(super) fn must_be_unused(member: &Member) -> Result<(), Failure> {
-    let database = member.data_dir.join("member/snap/db");
-    let file = match std::fs::File::open(&database) {
+pub(super) async fn must_be_unused(member: &Member) -> Result<(), Failure> {
+    let (name, database) = (member.name.clone(), member.data_dir.join("member/snap/db"));
+    files::blocking(move |_| unused(&name, &database)).await
+}
+
+fn unused(name: &MemberName, database: &Path) -> Result<(), Failure> {
+    let file = match std::fs::File::open(database) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(files::failure("opening", &database, &error)),
+        Err(error) => return Err(files::failure("opening", database, &error)),
     };
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(std::fs::TryLockError::WouldBlock) => {
             let message = format!(
-                "a process that the status command of {} does not show has its database open: its data is not touched",
-                member.name
+                "a process that the status command of {name} does not show has its database open: its data is not touched"
             );
             Err(Failure::new(ErrorKind::Conflict, message))
         }
         Err(std::fs::TryLockError::Error(error)) => {
-            Err(files::failure("locking", &database, &error))
+            Err(files::failure("locking", database, &error))
         }
     }
 }

@@ -15,16 +15,20 @@ use super::{
 };
 use crate::domain::rules::action::Failure;
 
+/// The mark of the log where the member looks for it.
+pub(crate) fn mark(places: &Places, stop: &AtomicBool) -> Result<Option<String>, Failure> {
+    mark_in(&places.wal(), stop)
+}
+
 /// Names and lengths of all files of the log, and the content of the newest one: entries are only
 /// ever added to that one. `None` where there is no log.
-pub(crate) fn mark(places: &Places, stop: &AtomicBool) -> Result<Option<String>, Failure> {
-    let dir = places.wal();
-    if !exists(&dir)? {
+pub(crate) fn mark_in(dir: &Path, stop: &AtomicBool) -> Result<Option<String>, Failure> {
+    if !exists(dir)? {
         return Ok(None);
     }
     let mut mark = Sha256::new();
     let mut newest = None;
-    for path in entries(&dir)? {
+    for path in entries(dir)? {
         let length = std::fs::symlink_metadata(&path)
             .map_err(|error| failure("looking at", &path, &error))?
             .len();

@@ -4,6 +4,7 @@
 //! `command` service manager gets too: what one starts the other can stop.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr},
@@ -260,6 +261,11 @@ impl Etcd {
     pub(crate) fn log(&self, name: &str) -> String {
         let text = fs::read(self.dir.join(name).join("etcd.log")).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// The pids of all etcd processes that run on something of this cluster, members or not.
+    pub(crate) fn processes(&self) -> BTreeSet<u32> {
+        processes_in(self.dir()).into_iter().collect()
     }
 
     fn service(&self, verb: &str, name: &str, flags: &[&str]) -> Result<(), String> {

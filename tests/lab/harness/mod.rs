@@ -29,6 +29,8 @@ use tokio::runtime::Runtime;
 pub(crate) use self::{
     alertmanager::{Alertmanager, Generation},
     certs::Certs,
+    client::{Ack, Client},
+    dice::Dice,
     dir::TestDir,
     etcd::{Etcd, Layout, Member},
     netns::Hosts,
@@ -43,7 +45,9 @@ pub(crate) use self::{
 
 mod alertmanager;
 mod certs;
+mod client;
 mod daemon;
+mod dice;
 mod dir;
 mod etcd;
 pub(crate) mod http;

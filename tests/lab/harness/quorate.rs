@@ -7,6 +7,7 @@ use std::{
 };
 
 use quorate::http::local;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
@@ -89,6 +90,17 @@ impl Setup {
             };
         }
         *place = value;
+        self
+    }
+
+    /// Works on one more cluster, which is like the first one but for this.
+    pub(crate) fn and_another(mut self, name: &str, edit: impl FnOnce(&mut Value)) -> Self {
+        let clusters = self.config["clusters"].as_array_mut().unwrap();
+        let mut other = clusters[0].clone();
+        other["name"] = json!(name);
+        other["match"] = json!(format!("{{cluster=\"{name}\"}}"));
+        edit(&mut other);
+        clusters.push(other);
         self
     }
 
@@ -237,6 +249,23 @@ impl Quorate {
     /// SIGKILL.
     pub(crate) fn kill9(&mut self) {
         self.daemon.kill9();
+    }
+
+    /// Changes its configuration file; what is in force stays.
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Value)) {
+        let file = self.path("quorate.yaml");
+        let mut config = serde_yaml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        edit(&mut config);
+        fs::write(file, serde_yaml::to_string(&config).unwrap()).unwrap();
+    }
+
+    /// SIGHUP, and waits until its log says this once more than before.
+    #[track_caller]
+    pub(crate) fn hang_up(&mut self, told: &str) {
+        let times = |quorate: &Self| quorate.log().matches(told).count();
+        let before = times(self);
+        self.daemon.signal(Signal::HUP);
+        eventually(GENEROUS, &format!("it is told that {told}"), || times(self) > before);
     }
 
     /// SIGTERM, and how it ended.

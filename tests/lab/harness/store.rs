@@ -1,10 +1,12 @@
 //! What quorate's embedded store holds, read beside the server: tables row by row, files byte by byte.
 //!
-//! Read only; the server goes on writing meanwhile.
+//! The server goes on writing meanwhile. Only [`claim`] writes.
 
 use std::{fs, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
+
+use super::GENEROUS;
 
 /// The rows of the tables that intake and decisions write, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,4 +41,21 @@ pub(crate) fn rows(dir: &Path) -> Rows {
 pub(crate) fn bytes(dir: &Path) -> (Vec<u8>, Vec<u8>) {
     let read = |name: &str| fs::read(dir.join(name)).unwrap();
     (read("journal.db"), read("journal.db-wal"))
+}
+
+/// Another owner claims a stream, as a second server does: what the first one appends is refused.
+#[track_caller]
+pub(crate) fn claim(dir: &Path, cluster: &str) {
+    let conn = Connection::open(dir.join("journal.db")).unwrap();
+    conn.busy_timeout(GENEROUS).unwrap();
+    let stream = format!("%{cluster}");
+    let sql = "UPDATE head SET fence = fence + 1 WHERE stream LIKE ?1";
+    assert_eq!(conn.execute(sql, [stream]).unwrap(), 1, "one stream is about {cluster}");
+}
+
+/// The kinds of all records, in order.
+#[track_caller]
+pub(crate) fn kinds(dir: &Path) -> Vec<String> {
+    let journal = rows(dir).journal;
+    journal.iter().filter_map(|row| row.split('|').nth(2)).map(str::to_owned).collect()
 }

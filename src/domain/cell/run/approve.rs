@@ -48,7 +48,9 @@ impl Draft {
         };
         let chosen = Self::chosen(run);
         let digest = self.digest(run, &look, chosen.as_ref());
-        match (Mode::from(run.mode), &run.approval) {
+        // the yes to another question is none to this one
+        let answer = run.approval.as_ref().filter(|_| has_asked(run, at));
+        match (Mode::from(run.mode), answer) {
             (Mode::Propose, Some(yes)) if yes.digest != digest => {
                 // not a member is fenced for an approval of something else
                 self.fail_unstarted(run, at, Failure::new(ErrorKind::RefusedByGuard, VOID));
@@ -73,7 +75,7 @@ impl Draft {
     fn asked_for(&self, run: &Run, at: &At<'_>) -> Time {
         let answered = run.approval.as_ref().map(|yes| yes.at);
         let before = run.steps.values().map(|row| row.at).max().unwrap_or(run.started_at);
-        let due = answered.filter(|_| run.ask.as_ref().is_some_and(|(step, _)| *step == at.path));
+        let due = answered.filter(|_| has_asked(run, at));
         due.unwrap_or(before).max(self.cell.driving.floor)
     }
 
@@ -194,6 +196,11 @@ impl Draft {
             &run.plan.digest,
         )
     }
+}
+
+/// Whether the last question was this step's.
+fn has_asked(run: &Run, at: &At<'_>) -> bool {
+    run.ask.as_ref().is_some_and(|(step, _)| *step == at.path)
 }
 
 /// The digest under which the guards passed at `approve`.

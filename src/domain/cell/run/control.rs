@@ -84,16 +84,15 @@ impl Draft {
             return false;
         };
         match items.eval(&bindings) {
-            Ok(value) => {
-                let names = value.as_list().into_iter().flatten().filter_map(Value::as_str);
-                let items = in_order(names.map(Arc::from).collect(), &run.plan);
-                if items.len() > ITEMS_MAX {
-                    let text = format!("{} items are more than {ITEMS_MAX}", items.len());
-                    self.fail_unstarted(run, at, Failure::new(ErrorKind::Invalid, text));
-                    return true;
+            Ok(value) => match in_order(&value, &run.plan) {
+                Ok(items) => {
+                    self.record(run.id, RunEvent::ForeachStarted { step: at.path.clone(), items });
                 }
-                self.record(run.id, RunEvent::ForeachStarted { step: at.path.clone(), items });
-            }
+                Err(wrong) => {
+                    let text = format!("`in: {}` {wrong}", items.source());
+                    self.fail_unstarted(run, at, Failure::new(ErrorKind::Invalid, text));
+                }
+            },
             Err(error) => {
                 let text = format!("`in` cannot be told: {} is not known", missing(&error));
                 self.fail_unstarted(run, at, Failure::new(ErrorKind::Invalid, text));
@@ -281,17 +280,28 @@ impl Draft {
 }
 
 impl Waiting {
-    fn from(now: Time) -> Self {
+    pub(super) fn from(now: Time) -> Self {
         let missed = "it could not be read".to_owned();
         Self { began: now, holds: None, next: now, missed }
     }
 }
 
-/// Items in the order of the inventory, names it does not know sorted behind; each once.
-fn in_order(mut items: Vec<Arc<str>>, plan: &Plan) -> Vec<Arc<str>> {
+/// Items in the order of the inventory, names it does not know sorted behind; each once. What is no
+/// list of names is nothing a loop may take a part of.
+fn in_order(value: &Value, plan: &Plan) -> Result<Vec<Arc<str>>, String> {
+    let wrong = |found: &Value| format!("is {}, wanted a list of names", found.type_name());
+    let names = value.as_list().ok_or_else(|| wrong(value))?;
+    let name = |item: &Value| {
+        let name = item.as_str().map(Arc::from);
+        name.ok_or_else(|| format!("has {} in its list, wanted names", item.type_name()))
+    };
+    let mut items = names.iter().map(name).collect::<Result<Vec<Arc<str>>, _>>()?;
     items.sort();
     items.dedup();
+    if items.len() > ITEMS_MAX {
+        return Err(format!("has {} items, more than {ITEMS_MAX}", items.len()));
+    }
     let place = |item: &Arc<str>| plan.members.iter().position(|name| name.as_str() == &**item);
     items.sort_by_key(|item| place(item).unwrap_or(usize::MAX));
-    items
+    Ok(items)
 }

@@ -64,6 +64,19 @@ pub(in crate::domain::cell) fn member_commands(
     listing.out
 }
 
+/// What starts a member of the cluster that the run left: what passed the point of no return, of
+/// this member. Empty where that started nothing.
+pub(in crate::domain::cell) fn start_commands(run: &Run, cell: &Cell, member: &str) -> Vec<String> {
+    let step = run.past_return.as_ref().and_then(|path| run.plan.step(path));
+    let Some(StepKind::Action(action)) = step.map(|step| &step.kind) else { return Vec::new() };
+    if !action.traits.releases {
+        return Vec::new();
+    }
+    let args = BTreeMap::from([("member".to_owned(), Value::str(member))]);
+    let (action, run) = (action.action.clone(), run.id);
+    cell.setup.commands.commands(&Call { action, args, run, started_at: Time(0) })
+}
+
 /// The commands of one entry of `undo` or `finally`: as it was started, else as it would be.
 pub(in crate::domain::cell) fn entry_commands(
     run: &Run,

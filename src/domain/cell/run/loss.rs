@@ -1,7 +1,7 @@
 //! What was lost, written down once: at the first moment the rebuilt member is its own leader, or
 //! when the run is given up past the point of no return, if that comes first.
 
-use super::{AGE_MAX, Draft, Moved};
+use super::{Draft, Moved};
 use crate::domain::{
     base::id::{EtcdId, LossId, RunId},
     cell::{follow_ups, variables::missing},
@@ -30,8 +30,8 @@ impl Draft {
     ) -> Moved {
         let Some(survivor) = self.text(run, at, survivor) else { return false };
         let Some(rebuilt) = self.text(run, at, rebuilt) else { return false };
-        let not_before = self.cell.driving.floor.max(self.now.before(AGE_MAX));
-        let Some(look) = self.look_since(run, not_before) else { return false };
+        let fresh = self.fresh();
+        let Some(look) = self.look_since(run, fresh) else { return false };
         let known = survivor.and_then(|survivor| Ok((survivor, rebuilt?)));
         let loss = match known {
             Ok((survivor, rebuilt)) => self.loss(run, look.as_deref(), &survivor, &rebuilt),

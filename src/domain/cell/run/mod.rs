@@ -27,6 +27,7 @@ use super::{
     effect::{CallKey, Place},
     follow_ups,
     input::{Answer, Answered},
+    variables::{response_bindings, signals},
 };
 use crate::domain::{
     base::{
@@ -38,12 +39,13 @@ use crate::domain::{
     rules::{
         action::{Call, ErrorKind, Failure},
         expr::Value,
+        playbook::model::Destroys,
     },
     run::{
         event::{Outcome, RunEvent, RunRecord},
         next, parking,
         path::Path,
-        state::{Run, Unwind},
+        state::{Run, Stage, StepRun, Unwind},
         todo::Todo,
     },
 };
@@ -53,24 +55,38 @@ use crate::domain::{
 const AGE_MAX: Duration = Duration::from_secs(5);
 /// Between two reads of what is not known yet.
 const POLL: Duration = Duration::from_millis(500);
-/// Turns of one step of the cell: far more than any frontier has to do without waiting. A run that
-/// takes more never rests, which is a bug of ours and stops the cell, visibly.
-const TURNS_MAX: usize = 10_000;
+/// Turns of one step of the cell: what is left is done in the next ones, so that a long loop without
+/// effects keeps no other cluster waiting.
+const TURNS_AT_ONCE: usize = 8;
+/// Turns without a rest: far more than any playbook has to do without waiting. A run that takes more
+/// never rests, which is a bug of ours and stops the cell, visibly.
+const TURNS_MAX: usize = 1_000_000;
 
 /// What a cell's run has under way. In memory only: after a crash it is asked for again.
 #[derive(Clone, Debug, Default)]
 pub struct Driving {
     run: Option<RunId>,
+    /// Turns since it last had nothing to do.
+    turns: usize,
     under_way: BTreeMap<Place, UnderWay>,
     waits: BTreeMap<Wait, Waiting>,
     /// Iterations for which `until` was just found false.
     checked: BTreeSet<Path>,
-    /// The last look for this run, and when it began; the look may have brought nothing.
-    look: Option<(Time, Option<Arc<Observation>>)>,
+    /// The last look for this run; it may have brought nothing.
+    look: Option<Seen>,
     /// When the look that is under way was asked for.
     looking: Option<Time>,
     /// Nothing that was read before this time counts: an effect came since.
     floor: Time,
+}
+
+/// A look of a run.
+#[derive(Clone, Debug)]
+struct Seen {
+    began: Time,
+    /// When it came in.
+    at: Time,
+    look: Option<Arc<Observation>>,
 }
 
 /// A call at one place.
@@ -98,6 +114,8 @@ enum Wait {
     At(Place),
     /// `verify`.
     Verify,
+    /// What a probe finds at a place.
+    Probe(Place),
 }
 
 /// A condition that is read again and again.
@@ -112,13 +130,27 @@ struct Waiting {
     missed: String,
 }
 
+/// Whether a call of this run may have changed anything.
+fn has_changed(run: &Run) -> bool {
+    let changed = |row: &StepRun| match &row.stage {
+        Stage::Done { changed, .. } => *changed,
+        Stage::Started | Stage::Failed { .. } | Stage::Doubted { .. } => row.started,
+        Stage::Skipped | Stage::Disproved => false,
+    };
+    run.steps.values().any(changed)
+}
+
 /// Whether a turn changed anything, so that the frontier is another.
 type Moved = bool;
 
 impl Draft {
-    /// Does what the open run can do now.
+    /// Does what the open run can do now. Where quorate stops that is nothing: what was written down
+    /// as started and then not begun would be in doubt after the restart.
     pub(super) fn drive(&mut self) {
-        for _ in 0..TURNS_MAX {
+        if self.cell.is_stopping {
+            return;
+        }
+        for _ in 0..TURNS_AT_ONCE {
             let run = self.cell.state.open_run().filter(|run| run.is_active()).cloned();
             let Some(run) = run else {
                 self.cell.driving = Driving::default();
@@ -128,10 +160,14 @@ impl Draft {
                 self.cell.driving = Driving { run: Some(run.id), ..Driving::default() };
             }
             if !self.turn(&run) {
+                self.cell.driving.turns = 0;
                 return;
             }
+            self.cell.driving.turns += 1;
         }
-        panic!("the run {:?} never rests", self.cell.driving.run);
+        let Driving { turns, run, .. } = &self.cell.driving;
+        assert!(*turns < TURNS_MAX, "the run {run:?} never rests");
+        self.wake_at(self.now);
     }
 
     fn turn(&mut self, run: &Run) -> Moved {
@@ -205,8 +241,8 @@ impl Draft {
     fn unwind(&mut self, run: &Run, outcome: Outcome, failure: Failure) -> Moved {
         let mut outcome = outcome;
         if outcome == Outcome::Undone && failure.kind != ErrorKind::Denied {
-            let not_before = self.cell.driving.floor.max(self.now.before(AGE_MAX));
-            let Some(look) = self.look_since(run, not_before) else { return false };
+            let fresh = self.fresh();
+            let Some(look) = self.look_since(run, fresh) else { return false };
             if look.is_some_and(|look| readings::has_quorum(&look)) {
                 outcome = Outcome::Cancelled;
             }
@@ -235,10 +271,13 @@ impl Draft {
             self.cell.sight.well_again = 0;
             return;
         };
-        // what is parked waits for a person, whatever the cluster does meanwhile
-        let is_open = run.is_active() && run.past_return.is_none() && run.unwind.is_none();
+        // what is parked waits for a person, whatever the cluster does meanwhile; and what destroys
+        // nothing and has begun to change something may be why the cluster is back
+        let has_begun = run.plan.destroys == Destroys::Nothing && has_changed(run);
+        let is_open =
+            run.is_active() && run.past_return.is_none() && run.unwind.is_none() && !has_begun;
         let id = run.id;
-        let is_back = self.domain_of_run(id).is_back(&self.cell);
+        let is_back = self.domain_of_run(id).is_back(&self.cell) && !self.is_confirmed(id);
         let well_again = &mut self.cell.sight.well_again;
         *well_again = if is_back && is_open { *well_again + 1 } else { 0 };
         if *well_again < 2 {
@@ -248,6 +287,19 @@ impl Draft {
         let failure = Failure::new(ErrorKind::RefusedByGuard, reason);
         let outcome = Outcome::Cancelled;
         self.record(id, RunEvent::UnwindStarted { outcome, failure, undo: true });
+    }
+
+    /// Whether what the run answers still holds, as its response confirms it.
+    fn is_confirmed(&self, run: RunId) -> bool {
+        let incident = self.cell.state.runs.get(&run).and_then(|run| run.incident);
+        let Some(incident) = incident.and_then(|id| self.incident(id)) else { return false };
+        let response = self.cell.response(incident.subject.response.as_str());
+        response.is_some_and(|response| {
+            let subject = &incident.subject;
+            let signals = signals(&self.cell, subject, response, self.now);
+            let bindings = response_bindings(&self.cell, subject, &signals, self.now);
+            response.confirm.truth(&bindings) == Ok(true)
+        })
     }
 
     /// An answer of a call.
@@ -267,6 +319,10 @@ impl Draft {
             (UnderWay::Acting, Answered::Acted(result)) => {
                 self.forget_readings();
                 self.acted(run, &place, result);
+            }
+            (UnderWay::Acting, Answered::Unbegun(why)) => {
+                self.forget_readings();
+                self.unbegun(run, place, why);
             }
             (UnderWay::Probing(call), Answered::Probed(probed)) => {
                 self.forget_readings();
@@ -293,7 +349,7 @@ impl Draft {
     }
 
     /// After an effect nothing that was read before counts.
-    fn forget_readings(&mut self) {
+    pub(super) fn forget_readings(&mut self) {
         self.cell.driving.look = None;
         self.cell.driving.floor = self.now;
     }

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::AGE_MAX;
+use super::{AGE_MAX, Seen};
 use crate::domain::{
     base::id::RunId,
     base::time::Time,
     cell::{
         Draft,
-        effect::Effect,
+        effect::{Effect, Pace},
         fault::{FaultDomain, domain_of},
         input::RunLooked,
         variables::add_look,
@@ -29,15 +29,30 @@ pub(super) type MaybeLook = Option<Arc<Observation>>;
 impl Draft {
     /// A look for the run that began no earlier than this; `None`: it was asked for, come again.
     pub(super) fn look_since(&mut self, run: &Run, not_before: Time) -> Option<MaybeLook> {
-        if let Some((began, look)) = &self.cell.driving.look
-            && *began >= not_before
+        let pace = if run.past_return.is_some() {
+            // it waits for members it started itself
+            Pace::FailFast
+        } else {
+            Pace::Full
+        };
+        self.look_at_pace(not_before, pace)
+    }
+
+    /// A look for the point of no return, over by the time its readings are too old: who does not
+    /// answer at once is silent. The looks before it waited for longer.
+    pub(super) fn last_look(&mut self, not_before: Time) -> Option<MaybeLook> {
+        let not_before = not_before.max(self.now.before(AGE_MAX)).max(self.cell.driving.floor);
+        self.look_at_pace(not_before, Pace::Brief)
+    }
+
+    fn look_at_pace(&mut self, not_before: Time, pace: Pace) -> Option<MaybeLook> {
+        if let Some(seen) = self.cell.driving.look.as_ref().filter(|seen| seen.began >= not_before)
         {
-            return Some(look.clone());
+            return Some(seen.look.clone());
         }
         if self.cell.driving.looking.is_none() {
             self.cell.driving.looking = Some(self.now);
-            // past the point of no return it waits for members it started itself
-            self.effects.push(Effect::RunLook { fail_fast: run.past_return.is_some() });
+            self.effects.push(Effect::RunLook(pace));
         }
         None
     }
@@ -54,12 +69,17 @@ impl Draft {
             }
             Arc::new(look)
         });
-        self.cell.driving.look = Some((looked.began, look));
+        self.cell.driving.look = Some(Seen { began: looked.began, at: self.now, look });
     }
 
-    /// The oldest look that an expression outside of a `wait` may see.
+    /// The oldest look that an expression outside of a `wait` may see. A look takes as long as its
+    /// most silent vantage: one that only just came in is as fresh as looks get, however long ago it
+    /// began.
     pub(super) fn fresh(&self) -> Time {
-        self.cell.driving.floor.max(self.now.before(AGE_MAX))
+        let just_in = self.cell.driving.look.as_ref().filter(|seen| seen.at == self.now);
+        let oldest = self.now.before(AGE_MAX);
+        let oldest = just_in.map_or(oldest, |seen| seen.began.min(oldest));
+        self.cell.driving.floor.max(oldest)
     }
 
     /// The variables at a place. The cluster is read only where the text names it; `None`: come

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{AGE_MAX, Draft, Moved, UnderWay};
+use super::{AGE_MAX, Draft, Moved, POLL, UnderWay, Wait, Waiting};
 use crate::domain::{
     base::{
         id::{EtcdId, MemberName, RunId},
@@ -29,7 +29,7 @@ use crate::domain::{
         event::{EntryKey, List, RunEvent},
         path::Path,
         plan::Plan,
-        state::{Run, StepRun},
+        state::{Run, Stage, StepRun},
         todo::At,
     },
 };
@@ -49,7 +49,8 @@ impl Draft {
             self.fail_unstarted(run, at, failure);
             return true;
         }
-        let first = run.steps.get(&at.path).is_none_or(|row| row.attempts == 0);
+        // what never started was perhaps never wanted: a try that only failed to tell does not count
+        let first = run.steps.get(&at.path).is_none_or(|row| !row.started);
         if first && !self.is_waited_for(&place) {
             match self.is_wanted(run, at) {
                 Some(true) => {}
@@ -78,7 +79,7 @@ impl Draft {
     }
 
     fn is_waited_for(&self, place: &Place) -> bool {
-        self.cell.driving.waits.contains_key(&super::Wait::At(place.clone()))
+        self.cell.driving.waits.contains_key(&Wait::At(place.clone()))
     }
 
     /// Evaluates `when`; `Some(false)`: written down as skipped, or failed where it is unknown;
@@ -179,16 +180,17 @@ impl Draft {
         since: Time,
     ) -> Moved {
         let StepKind::Action(action) = &at.step.kind else { return false };
-        let place = Place::Step(at.path.clone());
+        let (place, mut begin_by) = (Place::Step(at.path.clone()), None);
         // a further try of what was started already is beyond asking: it only goes forward
         if at.step.irreversible && run.past_return.as_ref() != Some(&at.path) {
-            let not_before = since.max(self.now.before(AGE_MAX)).max(self.cell.driving.floor);
-            let Some(look) = self.look_since(run, not_before) else { return false };
+            let Some(look) = self.last_look(since) else { return false };
             if let Err(failure) = self.recheck(run, look.as_deref()) {
                 self.cell.driving.under_way.remove(&place);
                 self.fail_unstarted(run, at, failure);
                 return true;
             }
+            // the disk and its turn may take long: what was looked at must not grow old meanwhile
+            begin_by = self.cell.driving.look.as_ref().map(|seen| seen.began.after(AGE_MAX));
         }
         let held = if action.traits.holds {
             let Some(held) = self.held_by(run, call) else { return false };
@@ -205,7 +207,9 @@ impl Draft {
             irreversible: at.step.irreversible,
         };
         self.record(run.id, started);
-        self.ask(run.id, place, call, Ask::Act(before.clone()), at.step.timeout);
+        let (key, what) = (CallKey { run: run.id, place }, Ask::Act(before.clone()));
+        let (call, timeout) = (call.clone(), at.step.timeout);
+        self.want(CallWanted { key, call, what, timeout, begin_by });
         true
     }
 
@@ -218,15 +222,25 @@ impl Draft {
         what: Ask,
         timeout: Duration,
     ) {
-        let under_way = match &what {
-            Ask::Before => UnderWay::Reading(call.clone()),
+        let (key, call) = (CallKey { run, place }, call.clone());
+        self.want(CallWanted { key, call, what, timeout, begin_by: None });
+    }
+
+    fn want(&mut self, wanted: CallWanted) {
+        let under_way = match &wanted.what {
+            Ask::Before => UnderWay::Reading(wanted.call.clone()),
             Ask::Act(_) => UnderWay::Acting,
-            Ask::Probe(_) => UnderWay::Probing(call.clone()),
+            Ask::Probe(_) => UnderWay::Probing(wanted.call.clone()),
         };
-        self.cell.driving.under_way.insert(place.clone(), under_way);
-        let key = CallKey { run, place };
-        let wanted = CallWanted { key, call: call.clone(), what, timeout };
+        self.cell.driving.under_way.insert(wanted.key.place.clone(), under_way);
         self.effects.push(Effect::Call(Box::new(wanted)));
+    }
+
+    /// What was written down as started never began. An entry is done again in any case.
+    pub(super) fn unbegun(&mut self, run: RunId, place: Place, why: String) {
+        if let Place::Step(step) = place {
+            self.record(run, RunEvent::StepDisproved { step, finding: why });
+        }
     }
 
     /// What a call that acted came to. What could not be ended at its limit may go on: it is in doubt,
@@ -260,7 +274,8 @@ impl Draft {
         let row = found.steps.get(step);
         let next = row.map_or(1, StepRun::next_try);
         let tries = if unstarted { next } else { next - 1 };
-        let last = row_of.retry.is_last(tries, &failure);
+        // on the way back nothing is tried again
+        let last = found.unwind.is_some() || row_of.retry.is_last(tries, &failure);
         let event = RunEvent::StepFailed { step: step.clone(), failure, last };
         self.record(run, event);
     }
@@ -281,8 +296,12 @@ impl Draft {
         match action.traits.on_resume {
             OnResume::Rerun => {
                 // it cleans up after itself: done again, or taken back as if it had been done
-                let text = "it was cut off before its result was known";
-                let failure = Failure::new(ErrorKind::Other, text);
+                let failure = if let Stage::Failed { failure, .. } = &row.stage {
+                    failure.clone() // asked about on the way back: why it failed is known
+                } else {
+                    let text = "it was cut off before its result was known";
+                    Failure::new(ErrorKind::Other, text)
+                };
                 let last = run.unwind.is_some();
                 let event = RunEvent::StepFailed { step: at.path.clone(), failure, last };
                 self.record(run.id, event);
@@ -294,6 +313,13 @@ impl Draft {
                 true
             }
             OnResume::Probe => {
+                let now = self.now;
+                let waits = &mut self.cell.driving.waits;
+                let wait = waits.entry(Wait::Probe(place.clone()));
+                let next = wait.or_insert_with(|| Waiting::from(now)).next;
+                if !self.is_time(next) {
+                    return false;
+                }
                 let call = self.make_call(run, action, args_of(&row.args), Some(row));
                 let before = Value::from_json(&row.before).unwrap_or(Value::Null);
                 self.ask(run.id, place, &call, Ask::Probe(before), at.step.timeout);
@@ -308,7 +334,7 @@ impl Draft {
             self.probed_entry(run, place, call, probed);
             return;
         };
-        let Some(found) = self.cell.state.runs.get(&run) else { return };
+        let Some(found) = self.cell.state.runs.get(&run).cloned() else { return };
         let event = match probed {
             Probed::Done(done) => {
                 let Some((traits, call)) = self.stored_call(run, place) else { return };
@@ -320,9 +346,28 @@ impl Draft {
                 let failure = Failure::new(ErrorKind::Other, why);
                 RunEvent::StepFailed { step: step.clone(), failure, last: true }
             }
-            Probed::Unknown(why) => RunEvent::StepDoubted { step: step.clone(), why },
+            Probed::Unknown(why) => match self.untold(&found, step, why) {
+                Some(event) => event,
+                None => return,
+            },
         };
+        self.cell.driving.waits.remove(&Wait::Probe(place.clone()));
         self.record(run, event);
+    }
+
+    /// What cannot be told yet is asked again until the step's limit: a host that just came up, or a
+    /// cluster that has no leader at this moment, says more a little later.
+    fn untold(&mut self, run: &Run, step: &Path, why: String) -> Option<RunEvent> {
+        let is_forgiven = run.steps.get(step).is_some_and(StepRun::is_forgiven);
+        if is_forgiven && run.starts_again(step) {
+            let failure = Failure::new(ErrorKind::Other, why);
+            return Some(RunEvent::StepFailed { step: step.clone(), failure, last: false });
+        }
+        let (now, wait) = (self.now, Wait::Probe(Place::Step(step.clone())));
+        let waiting = self.cell.driving.waits.entry(wait).or_insert_with(|| Waiting::from(now));
+        waiting.next = now.after(POLL);
+        let late = run.plan.step(step).is_none_or(|of| now >= waiting.began.after(of.timeout));
+        late.then(|| RunEvent::StepDoubted { step: step.clone(), why })
     }
 
     /// The readings of the member a call is about to stop, mask or move, from before this run first
@@ -394,7 +439,7 @@ impl Draft {
     }
 
     /// What was chosen in this run.
-    pub(super) fn chosen(run: &Run) -> Option<Choice> {
+    pub(in crate::domain::cell) fn chosen(run: &Run) -> Option<Choice> {
         let chooses = |row: &&StepRun| row.output().is_some();
         let rows = run.steps.iter().filter(|(_, row)| chooses(row));
         let mut rows = rows.filter(|(path, _)| match run.plan.step(path).map(|step| &step.kind) {

@@ -223,6 +223,25 @@ fn what_was_gone_past_is_not_tried_again_after_something_changed() {
     assert_eq!(frontier(&run), ["retry last"]);
 }
 
+/// A look that was cut off and made again found no traces of itself.
+/// Rows: E22.
+#[test]
+fn a_look_that_was_cut_off_stands_in_the_way_of_nothing() {
+    let mut run = begin(REJOIN);
+    does(&mut run, "gone", true);
+    journal(&mut run, [items("rejoin", &["m1"])]);
+    does(&mut run, "rejoin[m1].add", true);
+    breaks(&mut run, "rejoin[m1].promote");
+    tidies(&mut run, key("rejoin[m1].add", List::Finally, 0));
+    journal(&mut run, [items("left_out", &[])]);
+    let cut_off = started(&run, "compare");
+    journal(&mut run, [cut_off, failed("compare", false)]);
+    does(&mut run, "compare", false);
+    journal(&mut run, [failed("same", true)]);
+    let paths = parks_and_goes_on(&mut run);
+    assert!(paths.iter().any(|path| path.starts_with("rejoin[m1]")), "{paths:?}");
+}
+
 #[test]
 fn where_verify_failed_the_items_that_were_gone_past_are_tried_again() {
     let mut run = one_did_not_join(false);

@@ -4,7 +4,7 @@
 //! stands at that revision had it taken with the snapshot; one that serves is asked; of one that
 //! does not, the snapshot itself is started on loopback and asked.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::restore;
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
         host::{
             files::{self, blocking, failure},
             places::Places,
+            run::BULK,
         },
     },
 };
@@ -46,7 +47,7 @@ impl ChooseSurvivor {
             )],
             output: output(),
             chooses: true,
-            timeout: Duration::from_mins(2),
+            timeout: BULK,
             ..ActionSpec::new(
                 "etcd.choose_survivor",
                 Changes::Nothing,
@@ -106,9 +107,23 @@ async fn choose(on: On<'_>) -> Result<Done, Failure> {
         for one in choose::standing(&all) {
             hashes.insert(one.member.clone(), hash_at(cluster, call, one, at).await?);
         }
+        if !choose::are_comparable(&hashes) {
+            // One told from memory what it hashed at a compaction: a restored snapshot knows no such.
+            for one in choose::standing(&all) {
+                let member = named(cluster, one)?;
+                let snapshot = Path::new(&one.snapshot);
+                let hash = hash_of_snapshot(cluster, call, member, snapshot, at).await?;
+                hashes.insert(one.member.clone(), hash);
+            }
+        }
         choose::one_history(at, &hashes)?;
     }
     Ok(Done { output: choose::output(&all, &order, &seen)?, changed: false })
+}
+
+fn named<'c>(cluster: &'c Cluster, one: &Candidate) -> Result<&'c Member, Failure> {
+    let found = cluster.member(one.member.as_str());
+    found.ok_or_else(|| Failure::new(ErrorKind::Invalid, format!("no member {}", one.member)))
 }
 
 async fn hash_at(
@@ -120,12 +135,11 @@ async fn hash_at(
     if one.revision == at {
         return Ok(HashAt { hash: one.hash_kv, compact_revision: one.compact_revision });
     }
-    let Some(member) = cluster.member(one.member.as_str()) else {
-        return Err(Failure::new(ErrorKind::Invalid, format!("no member {}", one.member)));
-    };
+    let member = named(cluster, one)?;
     if !one.scratch
         && let Ok(mut api) = Api::connect(&cluster.etcd, &member.client, false, RAFT).await
-        && let Ok((hash, compact_revision)) = api.hash_kv(at).await
+        && let Ok(status) = api.status().await
+        && let Ok((hash, compact_revision)) = api.hash_kv(at, &status).await
     {
         return Ok(HashAt { hash, compact_revision });
     }
@@ -165,12 +179,12 @@ async fn hash_of_snapshot(
             bump: None,
         };
         tool::restore(cluster, &restore).await?;
-        let (_, endpoint, _) = copy.start(cluster, lock).await?;
+        let (_, endpoint, status) = copy.start(cluster, lock).await?;
         let what = format!("hashing the snapshot of {}", member.name);
         let mut api = Api::connect(&cluster.etcd, &endpoint, true, RAFT)
             .await
             .map_err(|trouble| trouble.failure(&what))?;
-        api.hash_kv(at).await.map_err(|trouble| trouble.failure(&what))
+        api.hash_kv(at, &status).await.map_err(|trouble| trouble.failure(&what))
     };
     let asked = asked.await;
     copy.end().await?;

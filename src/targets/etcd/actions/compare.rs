@@ -4,7 +4,7 @@
 //! one key that a re-added member answers from its own store. The key and its value never leave
 //! this module: what a client stored is none of a journal's business.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use etcd_client::{GetOptions, KeyValue, SortOrder, SortTarget};
 use futures::future::join_all;
@@ -26,6 +26,7 @@ use crate::{
             probe::name_of,
             voice::voice,
         },
+        host::run::BULK,
     },
 };
 
@@ -75,7 +76,7 @@ impl Compare {
                 ("sentinel_read", Type::Bool),
             ]),
             proves: true,
-            timeout: Duration::from_mins(1),
+            timeout: BULK,
             ..ActionSpec::new(
                 "etcd.compare",
                 Changes::Nothing,
@@ -147,7 +148,7 @@ async fn held(
     let failed = |trouble: Trouble| trouble.failure(&format!("comparing {name}"));
     let mut api = Api::connect(&cluster.etcd, &url, true, RAFT).await.map_err(failed)?;
     let status = api.status().await.map_err(failed)?;
-    let (hash, compact_revision) = api.hash_kv(revision).await.map_err(failed)?;
+    let (hash, compact_revision) = api.hash_kv(revision, &status).await.map_err(failed)?;
     Ok(Held { name: name.clone(), status, hash, compact_revision })
 }
 

@@ -128,7 +128,8 @@ async fn take(on: On<'_>) -> Result<Done, Failure> {
     let finished = async {
         let (sha256, bytes) = stream(&mut api, &partial, &what).await?;
         let held = tool::snapshot_status(cluster, &partial).await?;
-        let (hash_kv, compact_revision) = api.hash_kv(held.revision).await.map_err(failed)?;
+        let (hash_kv, compact_revision) =
+            api.hash_kv(held.revision, &status).await.map_err(failed)?;
         Ok((sha256, bytes, held, hash_kv, compact_revision))
     };
     let finished = finished.await;

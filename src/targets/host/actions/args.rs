@@ -9,7 +9,10 @@ use crate::{
     },
     targets::{
         action::{Action, Doing, On, arg, done, member},
-        host::{files, places::Places},
+        host::{
+            files::{self, blocking},
+            places::Places,
+        },
     },
 };
 
@@ -46,11 +49,14 @@ impl Action for SetArgs {
     }
 
     fn before<'a>(&'a self, on: On<'a>) -> Doing<'a, Value> {
-        Box::pin(async move { args_before(on) })
+        Box::pin(args_before(on))
     }
 
     fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
-        Box::pin(async move { set_args(on.call, &on.places()?) })
+        Box::pin(async move {
+            let (call, places) = (on.call.clone(), on.places()?);
+            blocking(move |_| set_args(&call, &places)).await
+        })
     }
 
     fn commands(&self, on: On<'_>) -> Vec<String> {
@@ -87,11 +93,14 @@ impl Action for ResetArgs {
     }
 
     fn before<'a>(&'a self, on: On<'a>) -> Doing<'a, Value> {
-        Box::pin(async move { args_before(on) })
+        Box::pin(args_before(on))
     }
 
     fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
-        Box::pin(async move { Ok(done(files::remove_own(&on.places()?.args_file())?)) })
+        Box::pin(async move {
+            let file = on.places()?.args_file();
+            Ok(done(blocking(move |_| files::remove_own(&file)).await?))
+        })
     }
 
     fn commands(&self, on: On<'_>) -> Vec<String> {
@@ -100,8 +109,8 @@ impl Action for ResetArgs {
     }
 }
 
-fn args_before(on: On<'_>) -> Result<Value, Failure> {
-    let args = in_force(&on.places()?.args_file())?;
+async fn args_before(on: On<'_>) -> Result<Value, Failure> {
+    let args = args_of(&on.places()?).await?;
     let values = |args: BTreeMap<String, String>| {
         Value::map(args.into_iter().map(|(name, value)| (name, Value::str(value))))
     };
@@ -109,7 +118,12 @@ fn args_before(on: On<'_>) -> Result<Value, Failure> {
 }
 
 /// The arguments in force, by name without dashes; `None` where the member's own are.
-pub(super) fn in_force(path: &Path) -> Result<Option<BTreeMap<String, String>>, Failure> {
+pub(super) async fn args_of(places: &Places) -> Result<Option<BTreeMap<String, String>>, Failure> {
+    let file = places.args_file();
+    blocking(move |_| in_force(&file)).await
+}
+
+fn in_force(path: &Path) -> Result<Option<BTreeMap<String, String>>, Failure> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

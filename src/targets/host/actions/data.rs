@@ -1,6 +1,11 @@
 //! `etcd.data_*`: a member's data is renamed or copied, never deleted.
 
-use std::path::PathBuf;
+mod repeats;
+mod restored;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 use crate::{
     domain::{
@@ -24,8 +29,14 @@ use crate::{
     },
 };
 
+use self::restored::{must_be_unused_since, note_log, unlooked};
+
 /// The places that data is renamed to and from.
 const BESIDE: [&str; 3] = ["old", "new", "failed"];
+/// Where what a restore made is kept.
+const RESTORED: &str = "new";
+/// Under which name the reading has the place itself.
+const KEPT: &str = "kept";
 /// The places that data is copied to.
 const COPIES: [&str; 2] = ["scratch", "backup"];
 
@@ -64,7 +75,7 @@ impl Action for DataCopy {
     }
 
     fn before<'a>(&'a self, on: On<'a>) -> Doing<'a, Value> {
-        Box::pin(async move { data_before(on) })
+        Box::pin(data_before(on, |_| Ok(None)))
     }
 
     fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
@@ -110,20 +121,34 @@ impl Action for DataOut {
     }
 
     fn before<'a>(&'a self, on: On<'a>) -> Doing<'a, Value> {
-        Box::pin(async move { data_before(on) })
+        Box::pin(async move {
+            let to = place(on.call, "to", &BESIDE)?;
+            data_before(on, move |places| repeats::free(places, to).map(Some)).await
+        })
     }
 
-    fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
+    fn act<'a>(&'a self, on: On<'a>, before: &'a Value) -> Doing<'a, Done> {
         Box::pin(async move {
-            let (places, to) = (on.places()?, place(on.call, "to", &BESIDE)?);
-            must_be_gone(on.member()?).await?;
-            blocking(move |_| data_out(&places, to)).await
+            let (places, to) = (on.places()?, kept_in(before, place(on.call, "to", &BESIDE)?));
+            let gone = must_be_gone(on.member()?).await;
+            if to == RESTORED {
+                gone.map_err(unlooked)?;
+                return blocking(move |stop| {
+                    must_be_unused_since(&places, stop).map_err(unlooked)?;
+                    data_out(&places, &to)
+                })
+                .await;
+            }
+            gone?;
+            blocking(move |_| data_out(&places, &to)).await
         })
     }
 
     fn probe<'a>(&'a self, on: On<'a>, before: &'a Value) -> Doing<'a, Probed> {
         Box::pin(async move {
-            moved_before(&on.places()?, place(on.call, "to", &BESIDE)?, before, true)
+            let (places, before) = (on.places()?, before.clone());
+            let to = kept_in(&before, place(on.call, "to", &BESIDE)?);
+            blocking(move |_| moved_before(&places, &to, &before, true)).await
         })
     }
 
@@ -159,24 +184,36 @@ impl Action for DataIn {
     }
 
     fn before<'a>(&'a self, on: On<'a>) -> Doing<'a, Value> {
-        Box::pin(async move { data_before(on) })
+        Box::pin(async move {
+            let from = place(on.call, "from", &BESIDE)?;
+            data_before(on, move |places| repeats::last(places, from).map(Some)).await
+        })
     }
 
-    fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
+    fn act<'a>(&'a self, on: On<'a>, before: &'a Value) -> Doing<'a, Done> {
         Box::pin(async move {
-            let (places, from) = (on.places()?, place(on.call, "from", &BESIDE)?);
-            if is_home(&places, from)? {
+            let (places, from) = (on.places()?, kept_in(before, place(on.call, "from", &BESIDE)?));
+            let (at, of) = (places.clone(), from.clone());
+            if blocking(move |_| is_home(&at, &of)).await? {
                 // Nothing is moved: a member that runs again on its own data is no obstacle.
                 return Ok(Done { output: put_back(&places), changed: false });
             }
             must_be_gone(on.member()?).await?;
-            blocking(move |_| data_in(&places, from)).await
+            blocking(move |stop| {
+                if from == RESTORED {
+                    note_log(&places, stop)?;
+                }
+                data_in(&places, &from)
+            })
+            .await
         })
     }
 
     fn probe<'a>(&'a self, on: On<'a>, before: &'a Value) -> Doing<'a, Probed> {
         Box::pin(async move {
-            moved_before(&on.places()?, place(on.call, "from", &BESIDE)?, before, false)
+            let (places, before) = (on.places()?, before.clone());
+            let from = kept_in(&before, place(on.call, "from", &BESIDE)?);
+            blocking(move |_| moved_before(&places, &from, &before, false)).await
         })
     }
 
@@ -192,10 +229,25 @@ fn moves(on: On<'_>, argument: &str, way: fn(Part) -> (PathBuf, PathBuf)) -> Vec
     moves.map(|(from, to)| format!("mv {} {}", from.display(), to.display())).collect()
 }
 
-fn data_before(on: On<'_>) -> Result<Value, Failure> {
-    let data = files::data(&on.places()?)?;
-    let mark = data.mark.map(|mark| ("mark", Value::str(mark)));
-    Ok(Value::map([("data", Value::str(data.state.label()))].into_iter().chain(mark)))
+/// What stands there, and in which place it will be kept or is kept.
+async fn data_before(
+    on: On<'_>,
+    kept: impl FnOnce(&Places) -> Result<Option<String>, Failure> + Send + 'static,
+) -> Result<Value, Failure> {
+    let places = on.places()?;
+    blocking(move |_| {
+        let data = files::data(&places)?;
+        let mark = data.mark.map(|mark| ("mark", Value::str(mark)));
+        let kept = kept(&places)?.map(|kept| (KEPT, Value::str(kept)));
+        let state = [("data", Value::str(data.state.label()))];
+        Ok(Value::map(state.into_iter().chain(mark).chain(kept)))
+    })
+    .await
+}
+
+/// The place that was found before the first try: a later one must not find another.
+fn kept_in(before: &Value, place: &str) -> String {
+    before.get(KEPT).and_then(Value::as_str).unwrap_or(place).to_owned()
 }
 
 /// Asks whether an earlier `data_out` or `data_in` took effect: the data itself must be seen at one
@@ -328,11 +380,7 @@ fn taken(path: &std::path::Path) -> Failure {
     Failure::new(ErrorKind::Conflict, message)
 }
 
-fn data_copy(
-    places: &Places,
-    to: &str,
-    stop: &std::sync::atomic::AtomicBool,
-) -> Result<Done, Failure> {
+fn data_copy(places: &Places, to: &str, stop: &AtomicBool) -> Result<Done, Failure> {
     if files::data(places)?.state != DataState::Present {
         let message = format!("{} holds no data to copy", places.data_dir.display());
         return Err(Failure::new(ErrorKind::NotFound, message));
@@ -349,6 +397,3 @@ fn data_copy(
     ]);
     Ok(Done { output, changed })
 }
-
-#[cfg(test)]
-mod tests;

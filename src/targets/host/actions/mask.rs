@@ -1,4 +1,7 @@
 //! `host.service.mask` and `unmask`: whether anybody may start the member.
+//!
+//! A mask that a person had put before is none of ours: it stays when ours is taken back. Whether one
+//! was there only a command of the inventory can tell.
 
 use crate::{
     domain::{
@@ -10,7 +13,11 @@ use crate::{
     },
     targets::{
         action::{Action, Doing, On, done, member},
-        host::{child::Bond, run::run, service::COMMAND},
+        host::{
+            child::Bond,
+            run::run,
+            service::{COMMAND, STATUS},
+        },
     },
 };
 
@@ -52,12 +59,30 @@ impl Mask {
         Self(spec, |service| service.unmask.as_ref())
     }
 
-    async fn run(&self, on: On<'_>) -> Result<Done, Failure> {
+    async fn run(&self, on: On<'_>, before: &Value) -> Result<Done, Failure> {
         let command = (self.1)(&on.member()?.service);
-        if let Some(argv) = command {
-            run(argv, Bond::Command, COMMAND).await?.succeeded(argv)?;
-        }
-        Ok(done(command.is_some()))
+        let is_there = before.get(MASKED).and_then(Value::as_bool) == Some(self.masks());
+        let Some(argv) = command.filter(|_| !is_there) else { return Ok(done(false)) };
+        run(argv, Bond::Command, COMMAND).await?.succeeded(argv)?;
+        Ok(done(true))
+    }
+
+    fn masks(&self) -> bool {
+        self.0.holds
+    }
+}
+
+/// Under which name the reading has whether it is masked.
+const MASKED: &str = "masked";
+
+/// Whether somebody has masked it; nothing where there is no command that tells.
+async fn masked(service: &Service) -> Result<Option<bool>, Failure> {
+    let Some(argv) = &service.is_masked else { return Ok(None) };
+    let ran = run(argv, Bond::Read, STATUS).await?;
+    match ran.code {
+        Some(0) => Ok(Some(true)),
+        Some(1) => Ok(Some(false)),
+        _ => ran.succeeded(argv).map(|_| None),
     }
 }
 
@@ -66,8 +91,15 @@ impl Action for Mask {
         &self.0
     }
 
-    fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
-        Box::pin(self.run(on))
+    fn before<'a>(&'a self, on: On<'a>) -> Doing<'a, Value> {
+        Box::pin(async move {
+            let masked = masked(&on.member()?.service).await?;
+            Ok(Value::map(masked.map(|masked| (MASKED, Value::Bool(masked)))))
+        })
+    }
+
+    fn act<'a>(&'a self, on: On<'a>, before: &'a Value) -> Doing<'a, Done> {
+        Box::pin(self.run(on, before))
     }
 
     fn commands(&self, on: On<'_>) -> Vec<String> {

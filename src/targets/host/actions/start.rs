@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::args::in_force;
+use super::args::args_of;
 use crate::{
     domain::{
         etcd::evidence::{DataState, Process},
@@ -23,13 +23,16 @@ use crate::{
             places::Places,
             run::run,
             service::{COMMAND, POLL, STATUS, Says, must_be_unused, says, seen, status, unseen},
-            wal,
+            told, wal,
         },
     },
 };
 
 /// How long a process may take to appear after its start command ended.
 const APPEAR: Duration = Duration::from_secs(5);
+/// How long a process that was told to end is waited for before it is started: what is left then of
+/// the limit that a step would have is enough for a start command.
+const ENDS: Duration = Duration::from_secs(30);
 /// How long a started process must have lived to count: one that dies of its arguments or its data
 /// directory does so within this.
 const ALIVE: Duration = Duration::from_millis(300);
@@ -100,9 +103,12 @@ async fn started_before(on: On<'_>, before: &Value) -> Result<Probed, Failure> {
     let (member, places) = (on.member()?, on.places()?);
     let ran = before.get("running").and_then(Value::as_bool).unwrap_or(false);
     if let Some(process) = status(member, STATUS).await? {
+        if told::is_told(&places, process.pid).await? {
+            return Ok(Probed::Unknown(ending(member, &process)));
+        }
         return Ok(Probed::Done(started(&process, !ran)));
     }
-    must_be_unused(member)?;
+    must_be_unused(member).await?;
     let name = &member.name;
     if ran {
         let message = format!("{name} ran before it was to be started, and does not run now");
@@ -111,7 +117,7 @@ async fn started_before(on: On<'_>, before: &Value) -> Result<Probed, Failure> {
     let was = before.get("log").and_then(Value::as_str).map(str::to_owned);
     let now = log_mark(&places).await?;
     // Arguments in force stand where the data stands: with them there, an absent log is no absent volume.
-    let args = in_force(&places.args_file())?;
+    let args = args_of(&places).await?;
     Ok(match (was, now) {
         (Some(was), Some(now)) if was == now => Probed::not_done(format!(
             "the log of {name} is what it was before the start, to the last byte"
@@ -137,14 +143,40 @@ fn started(process: &Process, changed: bool) -> Done {
     Done { output, changed }
 }
 
+/// What is said of a process that was told to end and still runs.
+fn ending(member: &Member, process: &Process) -> String {
+    format!(
+        "{} (process {}) was told to end and still runs: it is started when it has ended. Find out what keeps it",
+        member.name, process.pid
+    )
+}
+
+/// The member's process. One that was told to end is no start: its end is waited for.
+async fn running(member: &Member, places: &Places) -> Result<Option<Process>, Failure> {
+    let deadline = Instant::now() + ENDS;
+    loop {
+        let Some(process) = status(member, STATUS).await? else { return Ok(None) };
+        if !told::is_told(places, process.pid).await? {
+            return Ok(Some(process));
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(ErrorKind::Timeout, ending(member, &process)));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 async fn start(on: On<'_>) -> Result<Done, Failure> {
     let (member, places) = (on.member()?, on.places()?);
-    if let Some(process) = status(member, STATUS).await? {
+    let began = Instant::now();
+    if let Some(process) = running(member, &places).await? {
         return Ok(started(&process, false));
     }
-    let args = in_force(&places.args_file())?.unwrap_or_default();
+    let args = args_of(&places).await?.unwrap_or_default();
     let joins = args.get("initial-cluster-state").is_some_and(|state| state == "existing");
-    if files::data(&places)?.state != DataState::Present && !joins {
+    let at = places.clone();
+    let data = blocking(move |_| files::data(&at)).await?;
+    if data.state != DataState::Present && !joins {
         let message = format!(
             "{} has no data and initial-cluster-state=existing is not in force: started now it would form an empty cluster of its own. Add it to the cluster first",
             member.name
@@ -153,8 +185,12 @@ async fn start(on: On<'_>) -> Result<Done, Failure> {
     }
     let mut command = member.service.start.clone();
     command.extend(args.iter().map(|(name, value)| format!("--{name}={value}")));
-    run(&command, Bond::Command, COMMAND).await?.succeeded(&command)?;
-    let process = appeared(member).await?;
+    let limit = COMMAND.saturating_sub(began.elapsed()).max(STATUS);
+    let ran = run(&command, Bond::Command, limit).await;
+    let process = match ran.and_then(|ran| ran.succeeded(&command)) {
+        Ok(_) => appeared(member).await?,
+        Err(failure) => runs_all_the_same(member, failure).await?,
+    };
     tokio::time::sleep(ALIVE).await;
     match says(member, STATUS).await? {
         Says::Runs(now) if now.pid == process.pid => Ok(started(&now, true)),
@@ -165,6 +201,18 @@ async fn start(on: On<'_>) -> Result<Done, Failure> {
             Err(Failure::new(ErrorKind::Tool, message))
         }
     }
+}
+
+/// A start command that is late, or that failed, has often started the member all the same: one
+/// that waits until its service is ready waits for the quorum.
+async fn runs_all_the_same(member: &Member, failure: Failure) -> Result<Process, Failure> {
+    if let Ok(Says::Runs(process)) = says(member, STATUS).await {
+        return Ok(process);
+    }
+    let late = failure.kind == ErrorKind::Timeout;
+    let hint = " (a command that waits until the service is ready waits for quorum: systemctl takes --no-block)";
+    let message = format!("{}{}", failure.message, if late { hint } else { "" });
+    Err(Failure { message, ..failure })
 }
 
 async fn appeared(member: &Member) -> Result<Process, Failure> {

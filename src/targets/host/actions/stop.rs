@@ -5,12 +5,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    domain::{
-        inventory::Member,
-        rules::{
-            action::{ActionSpec, Changes, Done, ErrorKind, Failure, OnResume, Probed},
-            expr::{Type, Value},
-        },
+    domain::rules::{
+        action::{ActionSpec, Changes, Done, ErrorKind, Failure, OnResume, Probed},
+        expr::{Type, Value},
     },
     targets::{
         action::{Action, Doing, On, member},
@@ -18,15 +15,13 @@ use crate::{
             child::Bond,
             run::run,
             service::{COMMAND, POLL, STATUS, Says, must_be_unused, says, seen, status, unseen},
+            told,
         },
     },
 };
 
 /// How long a process may take to go after its stop command ended.
 const SETTLE: Duration = Duration::from_secs(30);
-/// How long a process that was told to end before quorate ended may need: etcd ends within a second,
-/// and hands its leadership over before.
-const TOLD: Duration = Duration::from_secs(3);
 
 /// `host.service.stop`.
 #[derive(Debug)]
@@ -64,11 +59,11 @@ impl Action for Stop {
     }
 
     fn act<'a>(&'a self, on: On<'a>, _before: &'a Value) -> Doing<'a, Done> {
-        Box::pin(async move { stop(on.member()?).await })
+        Box::pin(stop(on))
     }
 
     fn probe<'a>(&'a self, on: On<'a>, before: &'a Value) -> Doing<'a, Probed> {
-        Box::pin(async move { stopped_before(on.member()?, before).await })
+        Box::pin(stopped_before(on, before, SETTLE))
     }
 
     fn commands(&self, on: On<'_>) -> Vec<String> {
@@ -77,22 +72,28 @@ impl Action for Stop {
     }
 }
 
-/// A process that runs has not been stopped; one that was told to end may need a moment.
-async fn stopped_before(member: &Member, before: &Value) -> Result<Probed, Failure> {
+/// A process that runs has not been stopped, unless it was told to end: then it may yet end, and
+/// whoever takes the stop for disproved would leave the member down.
+pub(super) async fn stopped_before(
+    on: On<'_>,
+    before: &Value,
+    patience: Duration,
+) -> Result<Probed, Failure> {
+    let (member, places) = (on.member()?, on.places()?);
     let pid = before.get("pid").and_then(Value::as_int).and_then(|pid| u32::try_from(pid).ok());
-    let deadline = Instant::now() + TOLD;
-    let process = loop {
-        let process = status(member, STATUS).await?;
-        let same = process.as_ref().is_some_and(|process| Some(process.pid) == pid);
-        if !same || Instant::now() >= deadline {
-            break process;
+    let deadline = Instant::now() + patience;
+    while let Some(process) = status(member, STATUS).await? {
+        let runs = format!("{} runs as process {}", member.name, process.pid);
+        if !told::is_told(&places, process.pid).await? {
+            return Ok(Probed::not_done(runs));
+        }
+        if Instant::now() >= deadline {
+            let why = "it was told to end and may yet do so. Find out what keeps it";
+            return Ok(Probed::Unknown(format!("{runs}, {why}")));
         }
         tokio::time::sleep(POLL).await;
-    };
-    if let Some(process) = process {
-        return Ok(Probed::not_done(format!("{} runs as process {}", member.name, process.pid)));
     }
-    must_be_unused(member)?;
+    must_be_unused(member).await?;
     let ran = before.get("running").and_then(Value::as_bool).unwrap_or(false);
     Ok(Probed::Done(stopped(pid, if ran { "term" } else { "was_gone" })))
 }
@@ -103,10 +104,19 @@ fn stopped(pid: Option<u32>, ended_by: &'static str) -> Done {
     Done { output, changed: ended_by != "was_gone" }
 }
 
-async fn stop(member: &Member) -> Result<Done, Failure> {
+async fn stop(on: On<'_>) -> Result<Done, Failure> {
+    let (member, places) = (on.member()?, on.places()?);
     let Some(process) = status(member, STATUS).await? else { return Ok(stopped(None, "was_gone")) };
     let argv = &member.service.stop;
+    told::note(&places, process.pid).await?;
     let ran = run(argv, Bond::Command, COMMAND).await;
+    if let Err(failure) = &ran
+        && failure.kind != ErrorKind::Timeout
+    {
+        // the command was never run
+        told::forget(&places).await?;
+        return Err(failure.clone());
+    }
     let deadline = Instant::now() + SETTLE;
     loop {
         let said = says(member, STATUS).await?;
@@ -116,10 +126,10 @@ async fn stop(member: &Member) -> Result<Done, Failure> {
             Says::Unseen(pid) if *pid == process.pid => break,
             Says::Runs(_) | Says::Unseen(_) => {}
         }
-        if let Err(failure) = &ran {
-            return Err(failure.clone());
-        }
         if Instant::now() >= deadline {
+            if let Err(failure) = &ran {
+                return Err(failure.clone());
+            }
             if let Says::Unseen(pid) = said {
                 return Err(unseen(member, "after its stop", pid));
             }

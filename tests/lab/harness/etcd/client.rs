@@ -2,7 +2,7 @@
 //!
 //! Reads are serializable: what this member has on its own disk, with or without a quorum.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use etcd_client::{
     Certificate, Client, ConnectOptions, Error, GetOptions, Identity, KeyValue, TlsOptions,
@@ -105,6 +105,21 @@ impl Etcd {
     pub(crate) fn put(&self, name: &str, key: &str, value: &str) -> Result<i64, Error> {
         let answer = self.ask(name, async |mut client| client.put(key, value, None).await)?;
         Ok(answer.header().expect("etcd always sends a header").revision())
+    }
+
+    /// Writes one key; the id of the cluster that took it and its revision there, where one did.
+    pub(crate) fn write(&self, name: &str, key: &str) -> Option<(u64, i64)> {
+        let answer = self.ask(name, async |mut client| client.put(key, "v", None).await).ok()?;
+        let header = answer.header()?;
+        Some((header.cluster_id(), header.revision()))
+    }
+
+    /// Every key with this prefix that the member has; `None` when it does not answer.
+    pub(crate) fn keys(&self, name: &str, prefix: &str) -> Option<BTreeSet<String>> {
+        let options = GetOptions::new().with_serializable().with_prefix().with_keys_only();
+        let ask = self.ask(name, async |mut client| client.get(prefix, Some(options)).await);
+        let keys = ask.ok()?;
+        Some(keys.kvs().iter().map(|pair| pair.key_str().unwrap().to_owned()).collect())
     }
 
     /// Writes `prefix00000` and on, each key a revision of its own; returns the last revision.

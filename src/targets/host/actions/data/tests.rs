@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use super::*;
 use crate::{
     domain::{inventory::Cluster, rules::action::Call},
-    targets::testing::{act, before, mk_call, mk_cluster, no_tools, probe},
+    targets::testing::{act_on, before, mk_call, mk_cluster, no_tools, probe},
 };
 
 struct Bench {
@@ -36,7 +36,9 @@ impl Bench {
     }
 
     async fn act(&self, action: &str, argument: &str, place: &str) -> Result<Done, Failure> {
-        act(&self.cluster, &Self::call(action, argument, place)).await
+        let call = Self::call(action, argument, place);
+        let seen = before(&self.cluster, &call).await?;
+        act_on(&self.cluster, &call, &seen).await
     }
 
     fn call(action: &str, argument: &str, place: &str) -> Call {
@@ -81,6 +83,50 @@ async fn data_is_never_moved_over_other_data() {
         probe(&bench.cluster, &call, &Value::Null).await.unwrap(),
         Probed::Unknown(_)
     ));
+}
+
+/// Rows: E6.
+#[tokio::test]
+async fn what_each_failed_join_left_is_kept_apart() {
+    let bench = Bench::new();
+    for join in ["first", "second", "third"] {
+        bench.fill(join);
+        let call = Bench::call("etcd.data_out", "to", "failed");
+        let seen = before(&bench.cluster, &call).await.unwrap();
+        for changed in [true, false] {
+            let done = act_on(&bench.cluster, &call, &seen).await.unwrap();
+            assert_eq!(done.changed, changed, "{join}");
+            let probed = probe(&bench.cluster, &call, &seen).await.unwrap();
+            assert!(matches!(&probed, Probed::Done(done) if done.changed), "{join}: {probed:?}");
+        }
+        assert_eq!(bench.wal(), None);
+    }
+    let run = Bench::call("etcd.data_out", "to", "failed").run;
+    for (place, join) in [("failed", "first"), ("failed.2", "second"), ("failed.3", "third")] {
+        let kept = format!("m1/data/.quorate/{run}/{place}/member/wal/0.wal");
+        assert_eq!(fs::read_to_string(bench.dir.path().join(kept)).unwrap(), join);
+    }
+    bench.act("etcd.data_in", "from", "failed").await.unwrap();
+    assert_eq!(bench.wal().as_deref(), Some("third"), "the last one comes back first");
+}
+
+/// Rows: E22, E23.
+#[tokio::test]
+async fn restored_data_that_a_member_was_started_on_is_not_moved_aside() {
+    for written in [false, true] {
+        let bench = Bench::new();
+        bench.act("etcd.data_out", "to", "new").await.unwrap();
+        bench.act("etcd.data_in", "from", "new").await.unwrap();
+        if written {
+            let wal = bench.dir.path().join("m1/data/member/wal/0.wal");
+            fs::write(wal, "first, and what a client wrote").unwrap();
+        }
+        let moved = bench.act("etcd.data_out", "to", "new").await;
+        assert_eq!(moved.is_ok(), !written);
+        assert_eq!(bench.wal().is_some(), written);
+        let looked = moved.err().map(|failure| failure.still_running);
+        assert_ne!(looked, Some(false), "nothing more is taken back before a person has looked");
+    }
 }
 
 #[tokio::test]
