@@ -5,6 +5,7 @@
 //! fails or halts the calls a test names. It is not reachable from any configuration.
 
 mod faults;
+pub mod lives;
 mod look;
 mod model;
 mod target;
