@@ -122,6 +122,8 @@ pub struct ActionSpec {
     pub holds: bool,
     /// Whether its `StepDone` ends the hold of its member (a start by this run).
     pub releases: bool,
+    /// Whether what is in doubt is done again on the way forward: once more harms nothing.
+    pub repeats: bool,
     /// Whether it builds a cluster anew, which its output names.
     pub builds: bool,
     /// Whether it stops, masks or moves what may serve: needs an `approve` before it.
@@ -159,6 +161,7 @@ impl ActionSpec {
             undo: None,
             holds: false,
             releases: false,
+            repeats: false,
             builds: false,
             fences: false,
             chooses: false,

@@ -300,6 +300,14 @@ impl Run {
         self.finished.is_none() && self.parked.is_none()
     }
 
+    /// Whether a step in doubt is done again by itself: on the way forward, where once more harms nothing.
+    /// On the way back it is not disproved: a member that was told to end may yet do so.
+    pub fn repeats(&self, path: &Path) -> bool {
+        let step = self.plan.step(path).map(|step| &step.kind);
+        let repeats = matches!(step, Some(StepKind::Action(call)) if call.traits.repeats);
+        repeats && self.unwind.is_none()
+    }
+
     /// Whether a step in doubt goes forward on a person's word: past the point of no return what only
     /// starts a member is done again, which harms neither one that runs nor its data.
     pub fn starts_again(&self, path: &Path) -> bool {

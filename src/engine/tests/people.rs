@@ -217,7 +217,7 @@ async fn a_join_that_fails_again_and_again_is_tried_anew_each_time() {
 /// Rows: E5, E20.
 #[tokio::test(start_paused = true)]
 async fn a_member_that_was_not_fenced_keeps_its_data_and_is_left_out() {
-    let slow = Fault::new(Ask::Act, "etcd.restore", Wrong::Late(Duration::from_secs(60)));
+    let slow = Fault::new(Ask::Act, "etcd.restore", Wrong::Late(Duration::from_mins(1)));
     let bed = Bed::start(three().fault(slow), Mode::Auto, 9).await;
     bed.pass(30).await;
     let data = bed.patient.data("m2");

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::{
     super::{look, model, work, world::subject},
-    driver::{Event, Life, Sabotage},
+    life::{CallWay, Event, Life, Waiting},
+    report::Sabotage,
     script::{Asked, Wrong},
 };
 use crate::{
     domain::{
         base::time::Time,
         cell::{
-            effect::{Ask, CallWanted, Effect, LookWanted, Pace},
+            effect::{Ask, CallWanted, Effect, Pace},
             input::{Answer, Answered, Input, Looked, RunLooked},
         },
         rules::action::{Done, ErrorKind, Failure, Probed},
@@ -26,27 +27,6 @@ const LOOK_LIMIT: Duration = Duration::from_secs(38);
 const PROBE_LIMIT: Duration = Duration::from_millis(8_200);
 /// How long what an earlier call has at work is waited for.
 const PATIENCE: Duration = Duration::from_secs(55);
-
-/// A question on its way to the machines.
-#[derive(Debug)]
-pub(super) enum Waiting {
-    Look(LookWanted, Time, Option<Wrong>),
-    RunLook(Time, Option<Wrong>),
-    Call(CallWanted, CallWay),
-    Prove(crate::domain::journal::record::Watch, crate::domain::rules::action::Call),
-}
-
-/// How a call goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CallWay {
-    wrong: Option<Wrong>,
-    /// When its limit is over.
-    deadline: Time,
-    /// Whether it goes on whoever began it.
-    is_at_work: bool,
-    /// Whether an earlier one is at work for longer than is waited.
-    is_locked_out: bool,
-}
 
 impl Life {
     /// Begins an effect.
@@ -65,7 +45,7 @@ impl Life {
             }
             Effect::Call(wanted) => return self.call(at, *wanted),
             Effect::Prove(watch, call) => {
-                self.look(at, Waiting::Prove(watch, call), (Pace::Full, None))
+                self.look(at, Waiting::Prove(watch, call), (Pace::Full, None));
             }
             // no cluster here has an Alertmanager; who asked is a person that waits for no answer
             Effect::Reconcile | Effect::Answer(..) => {}

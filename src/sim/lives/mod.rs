@@ -6,18 +6,23 @@
 //! that the same script gives the same life. After every commit and before every effect it holds what
 //! happened against the laws; at the end everything must be at rest.
 
+mod deliver;
 mod dice;
 mod driver;
 mod effects;
 mod intake;
 mod laws;
+mod life;
 mod people;
 mod process;
+mod report;
+mod rest;
 pub mod script;
 mod shrink;
 
 pub use self::{
-    driver::{Report, Sabotage, live},
+    driver::live,
+    report::{Report, Sabotage},
     script::Script,
     shrink::shrink,
 };

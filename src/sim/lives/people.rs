@@ -2,7 +2,7 @@
 
 use super::{
     super::{State, world::Data},
-    driver::{Life, Slot},
+    life::{Life, Slot},
     script::MEMBERS,
 };
 use crate::domain::{
@@ -19,12 +19,6 @@ use std::{sync::Arc, time::Duration};
 const GONE_FOR: Duration = Duration::from_hours(4);
 /// After which a parked run is given up.
 const RESUMED_MAX: u32 = 2;
-
-/// How often a person tried.
-#[derive(Debug, Default)]
-pub(super) struct Patience {
-    resumed: u32,
-}
 
 fn said() -> Attribution {
     Attribution { by: "ann".into(), reason: "looked at it".into() }

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     super::world::subject,
-    driver::{Committing, EPOCH, Event, Kept, Life, Sabotage, Slot},
     laws::Laws,
-    people::Patience,
+    life::{Committing, EPOCH, Event, Kept, Life, Patience, Slot},
+    report::Sabotage,
     script::Hurt,
 };
 use crate::{
@@ -120,9 +120,9 @@ impl Life {
     }
 
     /// Ends the process, whatever is under way.
-    pub(super) fn kill(&mut self, down: Duration) -> Result<(), String> {
+    pub(super) fn kill(&mut self, down: Duration) {
         if !self.is_up {
-            return Ok(());
+            return;
         }
         self.report.kills += 1;
         self.is_up = false;
@@ -137,7 +137,6 @@ impl Life {
             slot.inbox.clear();
         }
         self.push(self.now.after(down), Event::Start(self.process));
-        Ok(())
     }
 
     /// Gives a cell something, and steps it unless a commit of it is under way.
@@ -204,7 +203,8 @@ impl Life {
                 self.keep(at, &committing)?;
             }
             self.slots[at].committing = Some(Committing { hurt, ..committing });
-            return self.kill(down);
+            self.kill(down);
+            return Ok(());
         }
         if self.sabotage == Sabotage::ActsBeforeCommit {
             for effect in &committing.step.effects {
@@ -236,7 +236,7 @@ impl Life {
         }
         let before = slot.cell.as_ref().map(|cell| &cell.state);
         let led_since = slot.led_since;
-        slot.laws.durable(before, &committing.step, led_since, self.now, &mut self.report)
+        Laws::durable(before, &committing.step, led_since, self.now, &mut self.report)
     }
 
     /// A commit's answer is there.

@@ -119,7 +119,7 @@ fn what_is_planted_is_found() {
 #[test]
 fn a_script_that_fails_is_made_smaller() {
     use super::script::Happening;
-    let script = Script::wild(7, 2, 24);
+    let script = Script::wild(7, 12, 24);
     let is_a_kill = |what: &Happening| matches!(what, Happening::Kill(_));
     let count =
         |script: &Script| script.events.iter().filter(|event| is_a_kill(&event.what)).count();

@@ -206,11 +206,11 @@ impl Data {
     }
 
     /// Entries that no snapshot stands for, stream by stream, after a place.
-    pub(super) fn read_tails(&self, after: Option<(StreamName, u64)>) -> Vec<Entry> {
+    pub(super) fn read_tails(&self, after: Option<&(StreamName, u64)>) -> Vec<Entry> {
         let tails = self.streams.values().flat_map(|s| s.entries.range(s.compacted..));
         let tails = tails.map(|(_, entry)| entry);
         let is_after =
-            |entry: &&Entry| after.as_ref().is_none_or(|(s, n)| (&entry.stream, entry.n) > (s, *n));
+            |entry: &&Entry| after.is_none_or(|(s, n)| (&entry.stream, entry.n) > (s, *n));
         tails.filter(is_after).take(CHUNK as usize).cloned().collect()
     }
 

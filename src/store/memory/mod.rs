@@ -172,8 +172,9 @@ impl Store for MemoryStore {
     }
 
     fn read_tails(&self) -> BoxStream<'_, Result<Vec<Entry>, StoreError>> {
-        let ask =
-            |after: Option<(StreamName, u64)>| self.ask(move |data| Ok(data.read_tails(after)));
+        let ask = |after: Option<(StreamName, u64)>| {
+            self.ask(move |data| Ok(data.read_tails(after.as_ref())))
+        };
         chunks(ask, |entry| (entry.stream.clone(), entry.n))
     }
 

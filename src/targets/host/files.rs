@@ -302,7 +302,11 @@ mod tests {
         assert!(first.message.contains("/hangs"), "{first}");
         let begun = Arc::new(AtomicBool::new(false));
         let seen = begun.clone();
-        let second = looked(at, brief, move |_| Ok(seen.store(true, Ordering::Relaxed))).await;
+        let second = looked(at, brief, move |_| {
+            seen.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+        .await;
         assert_eq!(second.unwrap_err().kind, ErrorKind::Timeout);
         assert!(!begun.load(Ordering::Relaxed), "no second thread waits for it");
         assert_eq!(looked(Path::new("/other"), brief * 500, |_| Ok(1)).await, Ok(1));

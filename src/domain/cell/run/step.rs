@@ -359,7 +359,7 @@ impl Draft {
     /// cluster that has no leader at this moment, says more a little later.
     fn untold(&mut self, run: &Run, step: &Path, why: String) -> Option<RunEvent> {
         let is_forgiven = run.steps.get(step).is_some_and(StepRun::is_forgiven);
-        if is_forgiven && run.starts_again(step) {
+        if run.repeats(step) || (is_forgiven && run.starts_again(step)) {
             let failure = Failure::new(ErrorKind::Other, why);
             return Some(RunEvent::StepFailed { step: step.clone(), failure, last: false });
         }

@@ -27,6 +27,9 @@ pub struct ActionTraits {
     /// Whether its end ends the hold of its member.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases: bool,
+    /// Whether what is in doubt is done again on the way forward: once more harms nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeats: bool,
     /// Whether its output's `cluster_id` names a cluster that it builds anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub builds: bool,
@@ -53,6 +56,7 @@ impl From<&ActionSpec> for ActionTraits {
             on_resume: spec.on_resume,
             holds: spec.holds,
             releases: spec.releases,
+            repeats: spec.repeats,
             builds: spec.builds,
             fences: spec.fences,
             chooses: spec.chooses,

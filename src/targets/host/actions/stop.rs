@@ -38,6 +38,7 @@ impl Stop {
             undo: Some("host.service.start"),
             holds: true,
             fences: true,
+            repeats: true, // who was told to end is told once more
             timeout: Duration::from_secs(90),
             ..ActionSpec::new(
                 "host.service.stop",
