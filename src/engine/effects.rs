@@ -355,6 +355,8 @@ impl Performer {
             for chunk in ns.chunks(CHUNK) {
                 if let Err(error) = store.drop_entries(&stream, chunk.to_vec()).await {
                     tracing::warn!(cluster = %name, error = %chain(&error), "ended runs were not dropped");
+                    // a run of which only the end were gone would be open again at the next start
+                    return;
                 }
             }
         });
